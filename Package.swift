@@ -1,0 +1,105 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// For modules that also build as Embedded Swift: no Foundation, no async, typed throws only.
+let core: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"), .strictMemorySafety(),
+    .treatAllWarnings(as: .error), .treatWarning("EmbeddedRestrictions", as: .error),
+]
+
+/// For what runs on Linux only: simulators, the command line, tests.
+let hosted: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"), .treatAllWarnings(as: .error),
+]
+
+let modules = ["Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub"]
+
+let package = Package(
+    name: "apus",
+    products: modules.map { .library(name: $0, targets: [$0]) } + [
+        .library(name: "ModemSimulator", targets: ["ModemSimulator"]),
+        .library(name: "HubSimulator", targets: ["HubSimulator"]),
+        .library(name: "HubPlugin", type: .dynamic, targets: ["HubPlugin"]),
+        .executable(name: "apus", targets: ["apus"]),
+        .executable(name: "hub-simulator", targets: ["hub-simulator"]),
+        .executable(name: "modem-simulator", targets: ["modem-simulator"]),
+    ],
+    targets: [
+        // C libraries.
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CCortexM"),
+        .systemLibrary(name: "CMbedTLS", providers: [.apt(["libmbedtls-dev"])]),
+        .systemLibrary(name: "CPahoMQTT", providers: [.apt(["libpaho-mqtt-dev"])]),
+        .systemLibrary(name: "CCoAP", pkgConfig: "libcoap-3-notls", providers: [.apt(["libcoap3-dev"])]),
+        .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
+
+        // The stack.
+        .target(name: "Kernel", dependencies: ["CLinux", "CCortexM"], swiftSettings: core),
+        .target(name: "SAL", dependencies: ["Kernel", "CLinux"], swiftSettings: core),
+        .target(name: "ATAdapter", dependencies: ["Kernel", "SAL"], swiftSettings: core),
+        .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),
+        .target(name: "MQTTClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
+        .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
+        .target(
+            name: "QCloudIoTHub",
+            dependencies: ["Kernel", "SAL", "SecureTransport", "MQTTClient"],
+            swiftSettings: core
+        ),
+
+        // Simulators and the command line.
+        .target(name: "ModemSimulator", dependencies: ["CLinux"], swiftSettings: hosted),
+        .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator"], swiftSettings: hosted),
+        .target(name: "HubPlugin", linkerSettings: [.linkedLibrary("crypto")]),
+        .target(name: "HubSimulator", dependencies: ["CLinux", "CPahoMQTT", "CCoAP", "CcJSON"], swiftSettings: hosted),
+        .executableTarget(
+            name: "hub-simulator",
+            dependencies: ["HubSimulator", "HubPlugin"],
+            swiftSettings: hosted
+        ),
+        .executableTarget(
+            name: "apus",
+            dependencies: [
+                "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
+                "ModemSimulator", "HubSimulator", "HubPlugin", "CLinux", "CcJSON",
+            ],
+            swiftSettings: hosted
+        ),
+
+        // Tests.
+        .testTarget(name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
+        .testTarget(name: "SALTests", dependencies: ["SAL", "Kernel", "CLinux"], swiftSettings: hosted),
+        .testTarget(
+            name: "ATAdapterTests",
+            dependencies: ["ATAdapter", "SAL", "Kernel", "ModemSimulator", "CLinux"],
+            swiftSettings: hosted
+        ),
+        .testTarget(
+            name: "SecureTransportTests",
+            dependencies: ["SecureTransport", "SAL", "Kernel"],
+            swiftSettings: hosted
+        ),
+        .testTarget(name: "MQTTClientTests", dependencies: ["MQTTClient", "SAL", "Kernel"], swiftSettings: hosted),
+        .testTarget(name: "CoAPClientTests", dependencies: ["CoAPClient", "SAL", "Kernel"], swiftSettings: hosted),
+        .testTarget(
+            name: "QCloudIoTHubTests",
+            dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport"],
+            swiftSettings: hosted
+        ),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
+                "ModemSimulator", "HubSimulator", "HubPlugin", "CLinux",
+            ],
+            swiftSettings: hosted
+        ),
+        .testTarget(
+            name: "FirmwareTests",
+            dependencies: ["ModemSimulator", "HubSimulator", "HubPlugin", "CLinux"],
+            swiftSettings: hosted
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,63 @@
+// What the Glibc overlay of Swift leaves out, and wrappers for what Swift cannot call (variadic functions, macros).
+#ifndef APUS_CLINUX_H
+#define APUS_CLINUX_H
+
+#if defined(__linux__)
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <pty.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+/// Waits while `*word` is `expected`; a NULL timeout waits for ever. Returns 0 or an errno.
+static inline int clinux_futex_wait(const void *word, uint32_t expected, const struct timespec *timeout) {
+    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout, NULL, 0) == 0 ? 0 : errno;
+}
+
+/// Wakes up to `count` waiters of `word`.
+static inline void clinux_futex_wake(const void *word, int count) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static inline int clinux_set_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL, 0);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK | O_CLOEXEC);
+}
+
+static inline int clinux_open(const char *path, int flags, int mode) { return open(path, flags, mode); }
+
+/// CLOCK_MONOTONIC in nanoseconds.
+static inline int64_t clinux_monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static inline int clinux_errno(void) { return errno; }
+#endif
+
+#endif
