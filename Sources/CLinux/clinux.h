@@ -3,9 +3,11 @@
 #define APUS_CLINUX_H
 
 #if defined(__linux__)
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
