@@ -1,17 +1,17 @@
 #if os(Linux)
-    /// A value that is only touched under a lock.
-    @safe
-    package final class Guarded<Value>: @unchecked Sendable {
-        // @unchecked: `value` is only reached through `withLock`.
-        private let lock = FutexLock()
-        private var value: Value
+/// A value that is only touched under a lock.
+@safe
+package final class Guarded<Value>: @unchecked Sendable {
+    // @unchecked: `value` is only reached through `withLock`.
+    private let lock = FutexLock()
+    private var value: Value
 
-        package init(_ value: Value) { self.value = value }
+    package init(_ value: Value) { self.value = value }
 
-        package func withLock<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure)
-            -> Result
-        {
-            try lock.withLock { () throws(Failure) in try body(&value) }
-        }
+    package func withLock<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure)
+        -> Result
+    {
+        try lock.withLock { () throws(Failure) in try body(&value) }
     }
+}
 #endif

@@ -1,284 +1,284 @@
 #if os(Linux)
-    internal import CLinux
-    internal import Synchronization
+internal import CLinux
+internal import Synchronization
 
-    /// What an ``EventLoop`` calls when a file descriptor is ready.
-    public protocol ReadinessHandler: AnyObject {
-        /// Called on the loop with the bits that `epoll_wait` reported.
-        func ready(_ events: EventLoop.Readiness)
+/// What an ``EventLoop`` calls when a file descriptor is ready.
+public protocol ReadinessHandler: AnyObject {
+    /// Called on the loop with the bits that `epoll_wait` reported.
+    func ready(_ events: EventLoop.Readiness)
+}
+
+/// One thread around `epoll`: file descriptors, timers, and the Swift jobs of the actors and tasks that live on it.
+///
+/// The loop is a serial executor, so that an actor whose `unownedExecutor` it is runs on the loop's thread and may
+/// touch whatever is confined to the loop, and a task executor (`Task(executorPreference: loop)`).
+@safe
+public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
+    // @unchecked: everything below `lock` is guarded by it, everything else is touched on the loop's thread only.
+
+    /// The readiness bits of `epoll`.
+    public struct Readiness: OptionSet, Sendable {
+        /// The bits as `epoll_event.events` has them.
+        public let rawValue: UInt32
+        /// Readiness from its bits.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// There is something to read, or a connection to accept.
+        public static let readable = Readiness(rawValue: 0x001)
+        /// There is room to write, or a connect has ended.
+        public static let writable = Readiness(rawValue: 0x004)
+        /// An error is pending on the descriptor.
+        public static let error = Readiness(rawValue: 0x008)
+        /// The peer is gone in both directions.
+        public static let hangUp = Readiness(rawValue: 0x010)
     }
 
-    /// One thread around `epoll`: file descriptors, timers, and the Swift jobs of the actors and tasks that live on it.
-    ///
-    /// The loop is a serial executor, so that an actor whose `unownedExecutor` it is runs on the loop's thread and may
-    /// touch whatever is confined to the loop, and a task executor (`Task(executorPreference: loop)`).
-    @safe
-    public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable {
-        // @unchecked: everything below `lock` is guarded by it, everything else is touched on the loop's thread only.
+    /// Names a registered file descriptor; worthless after ``deregister(_:)``.
+    public struct Registration: Sendable {
+        let slot: Int
+        let generation: UInt32
+        let fileDescriptor: Int32
+    }
 
-        /// The readiness bits of `epoll`.
-        public struct Readiness: OptionSet, Sendable {
-            /// The bits as `epoll_event.events` has them.
-            public let rawValue: UInt32
-            /// Readiness from its bits.
-            public init(rawValue: UInt32) { self.rawValue = rawValue }
-            /// There is something to read, or a connection to accept.
-            public static let readable = Readiness(rawValue: 0x001)
-            /// There is room to write, or a connect has ended.
-            public static let writable = Readiness(rawValue: 0x004)
-            /// An error is pending on the descriptor.
-            public static let error = Readiness(rawValue: 0x008)
-            /// The peer is gone in both directions.
-            public static let hangUp = Readiness(rawValue: 0x010)
-        }
+    private struct Slot {
+        var handler: (any ReadinessHandler)?
+        var generation: UInt32 = 0
+    }
 
-        /// Names a registered file descriptor; worthless after ``deregister(_:)``.
-        public struct Registration: Sendable {
-            let slot: Int
-            let generation: UInt32
-            let fileDescriptor: Int32
-        }
+    var timers = TimerQueue()
+    var endOfTurnHandlers: [any EndOfTurnHandler] = []
+    private let epoll: Int32
+    private let wakeUp: Int32
+    private var slots: [Slot] = []
+    private var freeSlots: [Int] = []
+    private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
+    private var jobs: [UnownedJob] = []
+    private var runningJobs: [UnownedJob] = []
+    private let thread = Atomic<UInt>(0)
 
-        private struct Slot {
-            var handler: (any ReadinessHandler)?
-            var generation: UInt32 = 0
-        }
+    private let lock = FutexLock()
+    private var sentJobs: [UnownedJob] = []
+    private var sentWork: [@Sendable () -> Void] = []
+    private var isAwake = false
+    private var isStopping = false
 
-        var timers = TimerQueue()
-        var endOfTurnHandlers: [any EndOfTurnHandler] = []
-        private let epoll: Int32
-        private let wakeUp: Int32
-        private var slots: [Slot] = []
-        private var freeSlots: [Int] = []
-        private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
-        private var jobs: [UnownedJob] = []
-        private var runningJobs: [UnownedJob] = []
-        private let thread = Atomic<UInt>(0)
+    /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
+    public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
 
-        private let lock = FutexLock()
-        private var sentJobs: [UnownedJob] = []
-        private var sentWork: [@Sendable () -> Void] = []
-        private var isAwake = false
-        private var isStopping = false
+    /// A loop that nobody runs yet; see ``run()`` and ``start()``.
+    public init() {
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        precondition(epoll >= 0 && wakeUp >= 0, "no file descriptors left for an event loop")
+        var event = unsafe epoll_event()
+        unsafe event.events = Readiness.readable.rawValue
+        unsafe event.data.u64 = UInt64.max
+        _ = unsafe epoll_ctl(epoll, EPOLL_CTL_ADD, wakeUp, &event)
+    }
 
-        /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
-        public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
+    deinit {
+        CLinux.close(epoll)
+        CLinux.close(wakeUp)
+        unsafe readBuffer.deallocate()
+        unsafe events.deallocate()
+    }
 
-        /// A loop that nobody runs yet; see ``run()`` and ``start()``.
-        public init() {
-            epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
-            wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-            precondition(epoll >= 0 && wakeUp >= 0, "no file descriptors left for an event loop")
-            var event = unsafe epoll_event()
-            unsafe event.events = Readiness.readable.rawValue
-            unsafe event.data.u64 = UInt64.max
-            _ = unsafe epoll_ctl(epoll, EPOLL_CTL_ADD, wakeUp, &event)
-        }
-
-        deinit {
-            CLinux.close(epoll)
-            CLinux.close(wakeUp)
-            unsafe readBuffer.deallocate()
-            unsafe events.deallocate()
-        }
-
-        /// A new loop with a thread of its own, which ends after ``stop()``.
-        public static func start() -> EventLoop {
-            let loop = EventLoop()
-            var attributes = pthread_attr_t()
-            unsafe pthread_attr_init(&attributes)
-            unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-            var thread = pthread_t()
-            let argument = unsafe Unmanaged.passRetained(loop).toOpaque()
-            let result = unsafe pthread_create(
-                &thread,
-                &attributes,
-                { argument in
-                    if let argument = unsafe argument {
-                        unsafe Unmanaged<EventLoop>.fromOpaque(argument).takeRetainedValue().run()
-                    }
-                    return nil
-                },
-                argument
-            )
-            unsafe pthread_attr_destroy(&attributes)
-            precondition(result == 0, "no thread for an event loop")
-            return loop
-        }
-
-        /// The time of the loop's clock (CLOCK_MONOTONIC).
-        public var now: Duration { .nanoseconds(clinux_monotonic_ns()) }
-
-        /// Whether the caller runs on the loop's thread.
-        public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
-
-        /// Traps unless the caller runs on the loop's thread.
-        public func preconditionOnLoop() { precondition(isOnLoop, "called off the loop that owns this object") }
-
-        // MARK: Running
-
-        /// Runs the loop on the calling thread until ``stop()``.
-        public func run() {
-            thread.store(UInt(pthread_self()), ordering: .relaxed)
-            lock.withLock { isAwake = true }
-            while turn() {}
-            thread.store(0, ordering: .relaxed)
-        }
-
-        /// Ends ``run()`` after the current turn. May be called from any thread.
-        public func stop() {
-            lock.withLock { isStopping = true }
-            wake()
-        }
-
-        /// Runs `work` on the loop, in the order of the calls. May be called from any thread.
-        public func execute(_ work: @escaping @Sendable () -> Void) {
-            let mustWake = lock.withLock {
-                sentWork.append(work)
-                defer { isAwake = true }
-                return !isAwake
-            }
-            if mustWake { wake() }
-        }
-
-        /// Runs a job of Swift concurrency on the loop.
-        public func enqueue(_ job: consuming ExecutorJob) {
-            let job = UnownedJob(job)
-            if isOnLoop { return jobs.append(job) }
-            let mustWake = lock.withLock {
-                sentJobs.append(job)
-                defer { isAwake = true }
-                return !isAwake
-            }
-            if mustWake { wake() }
-        }
-
-        /// Traps unless the caller runs on the loop: the check behind `assumeIsolated`.
-        public func checkIsolated() { preconditionOnLoop() }
-
-        /// Whether the caller runs on the loop.
-        public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
-
-        private func wake() { eventfd_write(wakeUp, 1) }
-
-        private func turn() -> Bool {
-            runJobs()
-            fireTimers()
-            runEndOfTurn()
-            let (stopping, idle) = lock.withLock {
-                let idle = sentJobs.isEmpty && sentWork.isEmpty && jobs.isEmpty
-                if idle { isAwake = false }
-                return (isStopping, idle)
-            }
-            if stopping { return false }
-            poll(timeout: idle ? timeoutMilliseconds : 0)
-            return true
-        }
-
-        private func runJobs() {
-            let work = lock.withLock {
-                isAwake = true
-                jobs.append(contentsOf: sentJobs)
-                sentJobs.removeAll(keepingCapacity: true)
-                defer { sentWork = [] }
-                return sentWork
-            }
-            for item in work { item() }
-            // What these jobs enqueue runs in the next turn, after the sockets had theirs.
-            swap(&jobs, &runningJobs)
-            let executor = unsafe asUnownedSerialExecutor()
-            let taskExecutor = unsafe asUnownedTaskExecutor()
-            for job in runningJobs { unsafe job.runSynchronously(isolatedTo: executor, taskExecutor: taskExecutor) }
-            runningJobs.removeAll(keepingCapacity: true)
-        }
-
-        private var timeoutMilliseconds: Int32 {
-            guard let deadline = timers.deadline else { return -1 }
-            let wait = (deadline - now).components
-            if wait.seconds < 0 || (wait.seconds == 0 && wait.attoseconds <= 0) { return 0 }
-            if wait.seconds > 86_400 { return 86_400_000 }
-            // Rounded up, so that the timer is due when the wait ends.
-            return Int32(wait.seconds * 1000 + (wait.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
-        }
-
-        private func poll(timeout: Int32) {
-            let count = unsafe epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
-            guard count > 0 else { return }
-            for index in 0..<Int(count) {
-                let event = unsafe events[index]
-                if unsafe event.data.u64 == UInt64.max {
-                    var value: eventfd_t = 0
-                    unsafe eventfd_read(wakeUp, &value)
-                    continue
+    /// A new loop with a thread of its own, which ends after ``stop()``.
+    public static func start() -> EventLoop {
+        let loop = EventLoop()
+        var attributes = pthread_attr_t()
+        unsafe pthread_attr_init(&attributes)
+        unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        var thread = pthread_t()
+        let argument = unsafe Unmanaged.passRetained(loop).toOpaque()
+        let result = unsafe pthread_create(
+            &thread,
+            &attributes,
+            { argument in
+                if let argument = unsafe argument {
+                    unsafe Unmanaged<EventLoop>.fromOpaque(argument).takeRetainedValue().run()
                 }
-                let slot = unsafe Int(event.data.u64 >> 32)
-                let generation = unsafe UInt32(truncatingIfNeeded: event.data.u64)
-                // Its registration may have ended, and the slot been taken again, earlier in this very batch.
-                guard slots[slot].generation == generation, let handler = slots[slot].handler else { continue }
-                unsafe handler.ready(Readiness(rawValue: event.events))
+                return nil
+            },
+            argument
+        )
+        unsafe pthread_attr_destroy(&attributes)
+        precondition(result == 0, "no thread for an event loop")
+        return loop
+    }
+
+    /// The time of the loop's clock (CLOCK_MONOTONIC).
+    public var now: Duration { .nanoseconds(clinux_monotonic_ns()) }
+
+    /// Whether the caller runs on the loop's thread.
+    public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    /// Traps unless the caller runs on the loop's thread.
+    public func preconditionOnLoop() { precondition(isOnLoop, "called off the loop that owns this object") }
+
+    // MARK: Running
+
+    /// Runs the loop on the calling thread until ``stop()``.
+    public func run() {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
+        lock.withLock { isAwake = true }
+        while turn() {}
+        thread.store(0, ordering: .relaxed)
+    }
+
+    /// Ends ``run()`` after the current turn. May be called from any thread.
+    public func stop() {
+        lock.withLock { isStopping = true }
+        wake()
+    }
+
+    /// Runs `work` on the loop, in the order of the calls. May be called from any thread.
+    public func execute(_ work: @escaping @Sendable () -> Void) {
+        let mustWake = lock.withLock {
+            sentWork.append(work)
+            defer { isAwake = true }
+            return !isAwake
+        }
+        if mustWake { wake() }
+    }
+
+    /// Runs a job of Swift concurrency on the loop.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isOnLoop { return jobs.append(job) }
+        let mustWake = lock.withLock {
+            sentJobs.append(job)
+            defer { isAwake = true }
+            return !isAwake
+        }
+        if mustWake { wake() }
+    }
+
+    /// Traps unless the caller runs on the loop: the check behind `assumeIsolated`.
+    public func checkIsolated() { preconditionOnLoop() }
+
+    /// Whether the caller runs on the loop.
+    public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
+
+    private func wake() { eventfd_write(wakeUp, 1) }
+
+    private func turn() -> Bool {
+        runJobs()
+        fireTimers()
+        runEndOfTurn()
+        let (stopping, idle) = lock.withLock {
+            let idle = sentJobs.isEmpty && sentWork.isEmpty && jobs.isEmpty
+            if idle { isAwake = false }
+            return (isStopping, idle)
+        }
+        if stopping { return false }
+        poll(timeout: idle ? timeoutMilliseconds : 0)
+        return true
+    }
+
+    private func runJobs() {
+        let work = lock.withLock {
+            isAwake = true
+            jobs.append(contentsOf: sentJobs)
+            sentJobs.removeAll(keepingCapacity: true)
+            defer { sentWork = [] }
+            return sentWork
+        }
+        for item in work { item() }
+        // What these jobs enqueue runs in the next turn, after the sockets had theirs.
+        swap(&jobs, &runningJobs)
+        let executor = unsafe asUnownedSerialExecutor()
+        let taskExecutor = unsafe asUnownedTaskExecutor()
+        for job in runningJobs { unsafe job.runSynchronously(isolatedTo: executor, taskExecutor: taskExecutor) }
+        runningJobs.removeAll(keepingCapacity: true)
+    }
+
+    private var timeoutMilliseconds: Int32 {
+        guard let deadline = timers.deadline else { return -1 }
+        let wait = (deadline - now).components
+        if wait.seconds < 0 || (wait.seconds == 0 && wait.attoseconds <= 0) { return 0 }
+        if wait.seconds > 86_400 { return 86_400_000 }
+        // Rounded up, so that the timer is due when the wait ends.
+        return Int32(wait.seconds * 1000 + (wait.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+    }
+
+    private func poll(timeout: Int32) {
+        let count = unsafe epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
+        guard count > 0 else { return }
+        for index in 0..<Int(count) {
+            let event = unsafe events[index]
+            if unsafe event.data.u64 == UInt64.max {
+                var value: eventfd_t = 0
+                unsafe eventfd_read(wakeUp, &value)
+                continue
             }
-        }
-
-        // MARK: File descriptors
-
-        /// Calls `handler` whenever `fileDescriptor` is ready for one of `interest` (level-triggered), or has failed.
-        public func register(
-            _ fileDescriptor: Int32,
-            for interest: Readiness,
-            handler: any ReadinessHandler
-        ) throws(SystemError) -> Registration {
-            let slot: Int
-            if let free = freeSlots.popLast() {
-                slot = free
-            } else {
-                slot = slots.count
-                slots.append(Slot())
-            }
-            slots[slot].handler = handler
-            let registration = Registration(
-                slot: slot,
-                generation: slots[slot].generation,
-                fileDescriptor: fileDescriptor
-            )
-            let result = control(EPOLL_CTL_ADD, registration, interest)
-            guard result == 0 else {
-                release(slot)
-                throw SystemError(code: result)
-            }
-            return registration
-        }
-
-        /// Changes what `registration` waits for.
-        public func modify(_ registration: Registration, for interest: Readiness) {
-            _ = control(EPOLL_CTL_MOD, registration, interest)
-        }
-
-        /// Ends `registration`; its handler is not called again. Call it before the descriptor is closed.
-        public func deregister(_ registration: Registration) {
-            guard slots[registration.slot].generation == registration.generation else { return }
-            _ = control(EPOLL_CTL_DEL, registration, [])
-            release(registration.slot)
-        }
-
-        private func control(_ operation: Int32, _ registration: Registration, _ interest: Readiness) -> Int32 {
-            var event = unsafe epoll_event()
-            unsafe event.events = interest.rawValue
-            unsafe event.data.u64 = UInt64(registration.slot) << 32 | UInt64(registration.generation)
-            return unsafe epoll_ctl(epoll, operation, registration.fileDescriptor, &event) == 0 ? 0 : clinux_errno()
-        }
-
-        private func release(_ slot: Int) {
-            slots[slot].handler = nil
-            slots[slot].generation &+= 1
-            freeSlots.append(slot)
+            let slot = unsafe Int(event.data.u64 >> 32)
+            let generation = unsafe UInt32(truncatingIfNeeded: event.data.u64)
+            // Its registration may have ended, and the slot been taken again, earlier in this very batch.
+            guard slots[slot].generation == generation, let handler = slots[slot].handler else { continue }
+            unsafe handler.ready(Readiness(rawValue: event.events))
         }
     }
 
-    /// What a call of the operating system reported.
-    public struct SystemError: Error, Equatable, Sendable {
-        /// The value of `errno`.
-        public let code: Int32
-        /// An error from a value of `errno`.
-        public init(code: Int32) { self.code = code }
+    // MARK: File descriptors
+
+    /// Calls `handler` whenever `fileDescriptor` is ready for one of `interest` (level-triggered), or has failed.
+    public func register(
+        _ fileDescriptor: Int32,
+        for interest: Readiness,
+        handler: any ReadinessHandler
+    ) throws(SystemError) -> Registration {
+        let slot: Int
+        if let free = freeSlots.popLast() {
+            slot = free
+        } else {
+            slot = slots.count
+            slots.append(Slot())
+        }
+        slots[slot].handler = handler
+        let registration = Registration(
+            slot: slot,
+            generation: slots[slot].generation,
+            fileDescriptor: fileDescriptor
+        )
+        let result = control(EPOLL_CTL_ADD, registration, interest)
+        guard result == 0 else {
+            release(slot)
+            throw SystemError(code: result)
+        }
+        return registration
     }
+
+    /// Changes what `registration` waits for.
+    public func modify(_ registration: Registration, for interest: Readiness) {
+        _ = control(EPOLL_CTL_MOD, registration, interest)
+    }
+
+    /// Ends `registration`; its handler is not called again. Call it before the descriptor is closed.
+    public func deregister(_ registration: Registration) {
+        guard slots[registration.slot].generation == registration.generation else { return }
+        _ = control(EPOLL_CTL_DEL, registration, [])
+        release(registration.slot)
+    }
+
+    private func control(_ operation: Int32, _ registration: Registration, _ interest: Readiness) -> Int32 {
+        var event = unsafe epoll_event()
+        unsafe event.events = interest.rawValue
+        unsafe event.data.u64 = UInt64(registration.slot) << 32 | UInt64(registration.generation)
+        return unsafe epoll_ctl(epoll, operation, registration.fileDescriptor, &event) == 0 ? 0 : clinux_errno()
+    }
+
+    private func release(_ slot: Int) {
+        slots[slot].handler = nil
+        slots[slot].generation &+= 1
+        freeSlots.append(slot)
+    }
+}
+
+/// What a call of the operating system reported.
+public struct SystemError: Error, Equatable, Sendable {
+    /// The value of `errno`.
+    public let code: Int32
+    /// An error from a value of `errno`.
+    public init(code: Int32) { self.code = code }
+}
 #endif

@@ -1,0 +1,302 @@
+public import Kernel
+public import SAL
+
+/// What an ``MQTTConnection`` tells; all calls are made on its loop.
+public protocol MQTTConnectionHandler: AnyObject {
+    /// A connection is about to be attempted: the configuration may still be changed, such as for a login that is valid
+    /// for one attempt.
+    func willConnect(_ configuration: inout MQTTConfiguration)
+    /// The server accepted the connection; `sessionPresent` if it had kept the session.
+    func connected(sessionPresent: Bool)
+    /// The connection, or the attempt, is over. It is tried again at `retryAt`; `nil`: this was the last word, and the handler
+    /// is let go of.
+    func disconnected(_ error: MQTTError, retryAt: Duration?)
+    /// A message arrived. Returns whether it was taken; if not, it is offered again, and nothing more is read, after
+    /// ``MQTTConnection/resumeReceiving()``. It is acknowledged to the server when this returns `true`.
+    func received(_ message: MQTTMessage) -> Bool
+    /// The server has taken the publish with this packet identifier.
+    func published(packetID: UInt16)
+    /// The server answered a subscription: `nil` is a refusal.
+    func subscribed(packetID: UInt16, granted: QoS?)
+    /// The server answered an unsubscription.
+    func unsubscribed(packetID: UInt16)
+    /// A server that had lost the session refused, after a reconnect, what was granted before.
+    func subscriptionLost(filter: [UInt8])
+}
+
+/// An MQTT client with callbacks, for a run loop: it connects over a ``SAL/Network``, keeps the connection alive, and
+/// connects again when it breaks. Firmware uses it as it is; on Linux `MQTTClient` puts `async` on top.
+///
+/// It keeps its handler alive from ``connect()`` until it has told it ``MQTTConnectionHandler/disconnected(_:retryAt:)`` with
+/// no retry.
+public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHandler {
+    private enum State {
+        case idle
+        case opening(any ByteStream)
+        /// The transport is up: CONNECT was sent.
+        case open(any ByteStream)
+        case waiting(until: Duration)
+    }
+
+    /// The server.
+    public let endpoint: Endpoint
+    /// The way to it.
+    public let network: any Network
+    private let loop: EventLoop
+    private var handler: (any MQTTConnectionHandler)?
+    private var session: MQTTSession
+    private var state = State.idle
+    private lazy var timer = Timer(on: loop)
+    private var isAtEndOfTurn = false
+    /// A message that the handler has not taken yet.
+    private var untaken: (message: MQTTMessage, packetID: UInt16)?
+    private var failures = 0
+    private var connectedAt: Duration?
+    private var random: UInt32
+
+    /// A client for the server at `endpoint`, not connected yet. Unless `reconnects`, the first failure is the end.
+    public init(
+        to endpoint: Endpoint,
+        over network: any Network,
+        configuration: MQTTConfiguration,
+        reconnects: Bool = true
+    ) {
+        self.endpoint = endpoint
+        self.network = network
+        self.reconnects = reconnects
+        loop = network.loop
+        session = MQTTSession(configuration)
+        // Jitter between devices: their identifiers differ.
+        random = 2_166_136_261
+        for byte in configuration.clientID { random = (random ^ UInt32(byte)) &* 16_777_619 }
+    }
+
+    /// Whether it connects again after a failure.
+    public var reconnects: Bool
+
+    /// Whether the server has accepted the connection.
+    public var isConnected: Bool { session.isConnected }
+
+    /// Whether it neither is connected nor tries to be.
+    public var isIdle: Bool { if case .idle = state { true } else { false } }
+
+    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
+    public var inFlightCount: Int { session.inFlightCount }
+
+    // MARK: Connecting
+
+    /// Connects, and from then on tells `handler` what happens; does nothing unless it is idle.
+    public func connect(handler: any MQTTConnectionHandler) {
+        guard case .idle = state else { return }
+        self.handler = handler
+        failures = 0
+        attempt()
+    }
+
+    /// Says goodbye and closes. The handler is told ``MQTTError/disconnected``, from inside this call.
+    public func disconnect() {
+        switch state {
+        case .idle: return
+        case .waiting: break
+        case .opening(let stream):
+            stream.handler = nil
+            stream.abort()
+        case .open(let stream):
+            session.disconnect()
+            flush(to: stream)
+            stream.handler = nil
+            stream.close()
+        }
+        finish(.disconnected)
+    }
+
+    private func attempt() {
+        handler?.willConnect(&session.configuration)
+        connectedAt = nil
+        let deadline = loop.now + session.configuration.connectTimeout
+        state = .opening(network.connect(to: endpoint, deadline: deadline, handler: self))
+    }
+
+    /// The transport is up: part of ``SAL/ByteStreamHandler``.
+    public func opened() {
+        guard case .opening(let stream) = state else { return }
+        state = .open(stream)
+        do throws(MQTTError) {
+            try session.connect(at: loop.now)
+            askForEndOfTurn()
+            setTimer()
+        } catch { fail(error) }
+    }
+
+    /// The transport is over: part of ``SAL/ByteStreamHandler``.
+    public func closed(_ error: SocketError?) {
+        switch state {
+        case .idle, .waiting: return
+        case .opening, .open:
+            let cause: MQTTError = if let error { .transport(error) } else { .closedByServer }
+            lost(cause)
+        }
+    }
+
+    /// Ends the connection for `error`.
+    private func fail(_ error: MQTTError) {
+        guard case .open(let stream) = state else { return }
+        stream.handler = nil
+        stream.abort()
+        lost(error)
+    }
+
+    private func lost(_ error: MQTTError) {
+        session.transportClosed()
+        untaken = nil
+        let now = loop.now
+        if let connectedAt, now - connectedAt >= session.configuration.reconnect.stableAfter { failures = 0 }
+        guard reconnects else { return finish(error) }
+        failures += 1
+        // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.
+        random = random &* 1_664_525 &+ 1_013_904_223
+        let delay = session.configuration.reconnect.delay(afterFailures: failures, random: random)
+        state = .waiting(until: now + delay)
+        timer.start(at: now + delay, handler: self)
+        handler?.disconnected(error, retryAt: now + delay)
+    }
+
+    private func finish(_ error: MQTTError) {
+        session.transportClosed()
+        untaken = nil
+        timer.stop()
+        state = .idle
+        let handler = self.handler
+        self.handler = nil
+        handler?.disconnected(error, retryAt: nil)
+    }
+
+    // MARK: Requests
+
+    /// Publishes a message. With QoS 1 it returns the packet identifier that ``MQTTConnectionHandler/published(packetID:)``
+    /// will name; it waits for a connection if there is none, and is sent again until the server has acknowledged it.
+    public func publish(
+        topic: Span<UInt8>,
+        payload: Span<UInt8>,
+        qos: QoS = .atLeastOnce,
+        isRetained: Bool = false
+    ) throws(MQTTError) -> UInt16? {
+        let packetID = try session.publish(topic: topic, payload: payload, qos: qos, isRetained: isRetained)
+        askForEndOfTurn()
+        return packetID
+    }
+
+    /// Subscribes to a topic filter and returns the packet identifier of the answer.
+    public func subscribe(to filter: Span<UInt8>, qos: QoS = .atLeastOnce) throws(MQTTError) -> UInt16 {
+        let packetID = try session.subscribe(to: filter, qos: qos)
+        askForEndOfTurn()
+        return packetID
+    }
+
+    /// Ends a subscription and returns the packet identifier of the answer.
+    public func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> UInt16 {
+        let packetID = try session.unsubscribe(from: filter)
+        askForEndOfTurn()
+        return packetID
+    }
+
+    private func askForEndOfTurn() {
+        if isAtEndOfTurn { return }
+        isAtEndOfTurn = true
+        loop.atEndOfTurn(self)
+    }
+
+    /// Sends what the turn has produced: part of ``Kernel/EndOfTurnHandler``.
+    public func endOfTurn() {
+        isAtEndOfTurn = false
+        if case .open(let stream) = state { flush(to: stream) }
+    }
+
+    /// The transport has room again: part of ``SAL/ByteStreamHandler``.
+    public func writable() { endOfTurn() }
+
+    private func flush(to stream: any ByteStream) {
+        guard session.hasOutgoing else { return }
+        session.withOutgoing({ stream.send($0) }, at: loop.now)
+        setTimer()
+    }
+
+    // MARK: Receiving
+
+    /// Bytes arrived: part of ``SAL/ByteStreamHandler``.
+    public func received(_ bytes: Span<UInt8>) -> Int {
+        let now = loop.now
+        var taken = 0
+        while taken < bytes.count, untaken == nil, case .open = state {
+            do throws(MQTTError) {
+                let (count, event) = try session.receive(bytes.extracting(droppingFirst: taken), at: now)
+                taken += count
+                if let event { handle(event) }
+            } catch {
+                fail(error)
+                return bytes.count
+            }
+        }
+        if session.hasOutgoing { askForEndOfTurn() }
+        setTimer()
+        // After the connection has gone nothing is kept.
+        guard case .open = state else { return bytes.count }
+        return taken
+    }
+
+    /// Says that the handler, which did not take a message, can take it now.
+    public func resumeReceiving() {
+        guard let (message, packetID) = untaken else { return }
+        untaken = nil
+        deliver(message, packetID)
+        if untaken == nil, case .open(let stream) = state { stream.resumeReceiving() }
+    }
+
+    private func handle(_ event: MQTTSession.Event) {
+        switch event {
+        case .connected(let sessionPresent):
+            connectedAt = loop.now
+            handler?.connected(sessionPresent: sessionPresent)
+        case .message(let message, let packetID): deliver(message, packetID)
+        case .published(let packetID): handler?.published(packetID: packetID)
+        case .subscribed(let packetID, let granted): handler?.subscribed(packetID: packetID, granted: granted)
+        case .subscriptionLost(let filter): handler?.subscriptionLost(filter: filter)
+        case .unsubscribed(let packetID): handler?.unsubscribed(packetID: packetID)
+        }
+    }
+
+    private func deliver(_ message: MQTTMessage, _ packetID: UInt16) {
+        guard handler?.received(message) ?? true else {
+            untaken = (message, packetID)
+            return
+        }
+        session.acknowledge(packetID)
+        if session.hasOutgoing { askForEndOfTurn() }
+    }
+
+    // MARK: Time
+
+    /// A deadline may move later with every packet; the timer is only moved when it would come too late.
+    private func setTimer() {
+        guard let deadline = session.deadline else { return }
+        if let running = timer.deadline, running <= deadline { return }
+        timer.start(at: deadline, handler: self)
+    }
+
+    /// A deadline has passed: part of ``Kernel/TimerHandler``.
+    public func timerFired(_ timer: Timer) {
+        let now = loop.now
+        switch state {
+        case .idle, .opening: return
+        case .waiting(let time): if now >= time { attempt() } else { timer.start(at: time, handler: self) }
+        case .open:
+            // The answer to a ping may lie behind a message that the handler has not taken.
+            if untaken != nil { session.postponePingTimeout(at: now) }
+            do throws(MQTTError) {
+                try session.handleTimeout(at: now)
+                if session.hasOutgoing { askForEndOfTurn() }
+                setTimer()
+            } catch { fail(error) }
+        }
+    }
+}

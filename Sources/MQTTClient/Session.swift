@@ -1,0 +1,254 @@
+internal import Kernel
+internal import SAL
+
+/// The rules of MQTT 3.1.1 for a client, as a struct that is given bytes and time.
+///
+/// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what ``withOutgoing(_:)``
+/// offers and say so with ``transmitted(_:at:)``, and set a timer for ``deadline``. When the transport ends, call
+/// ``transportClosed()``; requests that wait for an acknowledgement go out again with the next connection.
+public struct MQTTSession {
+    /// What a packet meant for the user.
+    public enum Event: Equatable {
+        /// The server accepted the connection.
+        case connected(sessionPresent: Bool)
+        /// A message arrived. Call ``acknowledge(_:)`` with it when it is in the user's hands.
+        case message(MQTTMessage, packetID: UInt16)
+        /// The server has taken the publish with this packet identifier.
+        case published(packetID: UInt16)
+        /// The server answered a subscription: `nil` is a refusal.
+        case subscribed(packetID: UInt16, granted: QoS?)
+        /// A server without our session refused, after a reconnect, what it had granted before.
+        case subscriptionLost(filter: [UInt8])
+        /// The server answered an unsubscription.
+        case unsubscribed(packetID: UInt16)
+    }
+
+    enum State: Equatable {
+        case disconnected
+        /// CONNECT is on its way.
+        case connecting(giveUpAt: Duration)
+        case connected(pingAt: Duration?)
+        /// PINGREQ is on its way.
+        case pinging(giveUpAt: Duration)
+    }
+
+    /// A request that waits for its acknowledgement.
+    struct Request {
+        enum Kind { case publish, subscribe(QoS), resubscribe, unsubscribe }
+        let kind: Kind
+        let packetID: UInt16
+        var packet: [UInt8]
+        var wasSent = false
+        var isAcknowledged = false
+    }
+
+    struct Subscription {
+        let filter: [UInt8]
+        let qos: QoS
+    }
+
+    /// What CONNECT says; changes count from the next ``connect(at:)`` on.
+    public var configuration: MQTTConfiguration
+    var state = State.disconnected
+    /// In the order of their packet identifiers. The first `sentCount` have gone out on this connection.
+    var requests: RingQueue<Request>
+    var sentCount = 0
+    var lastPacketID: UInt16 = 0
+    var subscriptions: [Subscription] = []
+    var outgoing = ByteQueue()
+    /// The start of a packet that has not arrived whole.
+    private var partial: [UInt8] = []
+
+    /// How many bytes may wait for the transport before no more requests are turned into packets.
+    static let maximumUnsentBytes = 65_536
+
+    /// A session that is not connected.
+    public init(_ configuration: MQTTConfiguration) {
+        self.configuration = configuration
+        requests = RingQueue(limit: min(configuration.maximumInFlight, 65_534))
+    }
+
+    /// Whether the server has accepted the connection.
+    public var isConnected: Bool {
+        switch state {
+        case .connected, .pinging: true
+        case .disconnected, .connecting: false
+        }
+    }
+
+    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
+    public var inFlightCount: Int { requests.count }
+
+    // MARK: The transport
+
+    /// Starts a connection over a transport that is up.
+    public mutating func connect(at now: Duration) throws(MQTTError) {
+        try Self.check(configuration)
+        transportClosed()
+        outgoing.append(ClientPacket.connect(configuration).span)
+        state = .connecting(giveUpAt: now + configuration.connectTimeout)
+    }
+
+    /// Says goodbye: the server will not publish the will. Send what is outgoing, then close the transport.
+    public mutating func disconnect() {
+        guard isConnected else { return }
+        outgoing.append(([0xE0, 0] as [UInt8]).span)
+        state = .disconnected
+    }
+
+    /// Forgets all that belonged to the transport. Requests without an acknowledgement stay.
+    public mutating func transportClosed() {
+        state = .disconnected
+        outgoing.removeAll()
+        partial = []
+        sentCount = 0
+    }
+
+    /// Calls `send` with the bytes to send; it returns how many the transport took.
+    public mutating func withOutgoing(_ send: (Span<UInt8>) -> Int, at now: Duration) {
+        while true {
+            fillOutgoing()
+            guard !outgoing.isEmpty else { return }
+            let count = outgoing.withSpan(send)
+            guard count > 0 else { return }
+            outgoing.removeFirst(count)
+            // The keep alive counts from our own last packet (3.1.2.10).
+            if case .connected = state { state = idle(at: now) }
+        }
+    }
+
+    /// Whether bytes wait to be sent.
+    public var hasOutgoing: Bool { !outgoing.isEmpty || (isConnected && sentCount < requests.count) }
+
+    /// Takes bytes that arrived, at most to the end of the first packet. Returns how many it took, and what the packet meant.
+    public mutating func receive(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (
+        taken: Int, event: Event?
+    ) {
+        if case .disconnected = state { return (bytes.count, nil) }
+        if partial.isEmpty {
+            guard let header = try checkedHeader(bytes), bytes.count >= header.packetBytes else {
+                partial.append(bytes)
+                return (bytes.count, nil)
+            }
+            return (header.packetBytes, try handle(bytes.extracting(first: header.packetBytes), header, at: now))
+        }
+        // Only as many bytes are added as the packet, or until its length is known its header, still lacks.
+        var taken = 0
+        while try checkedHeader(partial.span) == nil {
+            guard taken < bytes.count else { return (taken, nil) }
+            partial.append(bytes[taken])
+            taken += 1
+        }
+        guard let header = try checkedHeader(partial.span) else { return (taken, nil) }
+        let lacking = min(header.packetBytes - partial.count, bytes.count - taken)
+        if lacking > 0 {
+            partial.append(bytes.extracting(taken..<(taken + lacking)))
+            taken += lacking
+        }
+        guard partial.count == header.packetBytes else { return (taken, nil) }
+        let packet = partial
+        partial = []
+        return (taken, try handle(packet.span, header, at: now))
+    }
+
+    private func checkedHeader(_ bytes: Span<UInt8>) throws(MQTTError) -> FixedHeader? {
+        guard let header = try FixedHeader.parse(bytes) else { return nil }
+        guard header.packetBytes <= configuration.maximumPacketBytes else {
+            throw .packetTooLarge(bytes: header.packetBytes, limit: configuration.maximumPacketBytes)
+        }
+        return header
+    }
+
+    private mutating func handle(
+        _ bytes: Span<UInt8>,
+        _ header: FixedHeader,
+        at now: Duration
+    ) throws(MQTTError) -> Event? {
+        let packet = try ServerPacket.parse(bytes, header: header)
+        switch state {
+        case .disconnected: return nil
+        case .connecting:
+            guard case .connack(let sessionPresent, let code) = packet else {
+                throw .protocolViolation(.unexpectedPacket(firstByte: header.firstByte))
+            }
+            guard code == .accepted else {
+                state = .disconnected
+                throw .connectionRefused(code)
+            }
+            // A server cannot have a session that it was told to forget (3.2.2.2).
+            guard !(sessionPresent && configuration.cleanSession) else {
+                throw .protocolViolation(.malformedPacket(firstByte: header.firstByte))
+            }
+            state = idle(at: now)
+            resume(sessionPresent: sessionPresent)
+            return .connected(sessionPresent: sessionPresent)
+        case .pinging:
+            // Whatever arrives proves that the server is alive; it need not be the PINGRESP.
+            state = idle(at: now)
+        case .connected: break
+        }
+        switch packet {
+        case .connack: throw .protocolViolation(.unexpectedPacket(firstByte: header.firstByte))
+        case .publish(let message, let packetID): return .message(message, packetID: packetID)
+        case .puback(let packetID): return acknowledged(packetID, as: packet)
+        case .suback(let packetID, _): return acknowledged(packetID, as: packet)
+        case .unsuback(let packetID): return acknowledged(packetID, as: packet)
+        case .pingresp: return nil
+        }
+    }
+
+    // MARK: Time
+
+    /// When to call ``handleTimeout(at:)``, or `nil` while no timer runs.
+    public var deadline: Duration? {
+        switch state {
+        case .disconnected: nil
+        case .connecting(let time), .pinging(let time): time
+        case .connected(let time): time
+        }
+    }
+
+    /// Acts on a ``deadline`` that has passed; does nothing before it.
+    public mutating func handleTimeout(at now: Duration) throws(MQTTError) {
+        guard let deadline, now >= deadline else { return }
+        switch state {
+        case .disconnected: break
+        case .connecting:
+            state = .disconnected
+            throw .connectTimedOut
+        case .connected:
+            outgoing.append(([0xC0, 0] as [UInt8]).span)
+            state = .pinging(giveUpAt: now + configuration.pingTimeout)
+        case .pinging:
+            state = .disconnected
+            throw .keepAliveTimedOut
+        }
+    }
+
+    /// Grants the server its time again: its answer may lie in what the user has not taken yet.
+    mutating func postponePingTimeout(at now: Duration) {
+        if case .pinging = state { state = .pinging(giveUpAt: now + configuration.pingTimeout) }
+    }
+
+    private func idle(at now: Duration) -> State {
+        .connected(pingAt: configuration.keepAlive > .zero ? now + configuration.keepAlive : nil)
+    }
+
+    private static func check(_ configuration: MQTTConfiguration) throws(MQTTError) {
+        let keepAlive = configuration.keepAlive.components
+        let userName = configuration.userName ?? []
+        guard TopicFilter.isValidString(configuration.clientID.span),
+            !configuration.clientID.isEmpty || configuration.cleanSession,
+            TopicFilter.isValidString(userName.span),
+            configuration.password == nil || configuration.userName != nil,
+            (configuration.password ?? []).count <= 65_535,
+            keepAlive.seconds >= 0, keepAlive.seconds <= 65_535, keepAlive.attoseconds == 0
+        else { throw .invalidConnectOptions }
+        if let will = configuration.will {
+            guard TopicFilter.isValidName(will.topic.span) else { throw .invalidTopicName }
+            guard will.payload.count <= 65_535 else {
+                throw .packetTooLarge(bytes: will.payload.count, limit: 65_535)
+            }
+        }
+    }
+}

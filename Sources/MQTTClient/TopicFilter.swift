@@ -1,0 +1,92 @@
+/// The rules for topic names and topic filters (MQTT 3.1.1, 4.7).
+public enum TopicFilter {
+    private static let separator = UInt8(ascii: "/")
+    private static let singleLevel = UInt8(ascii: "+")
+    private static let multiLevel = UInt8(ascii: "#")
+    private static let reserved = UInt8(ascii: "$")
+
+    /// Whether the topic name `topic` matches the filter `filter`; both are taken to be valid.
+    public static func matches(_ filter: Span<UInt8>, topic: Span<UInt8>) -> Bool {
+        // A filter that starts with a wildcard does not match topics that start with $ (4.7.2).
+        if !topic.isEmpty, topic[0] == reserved, !filter.isEmpty, filter[0] == singleLevel || filter[0] == multiLevel {
+            return false
+        }
+        var f = 0
+        var t = 0
+        while f < filter.count {
+            switch filter[f] {
+            case multiLevel: return true
+            case singleLevel:
+                while t < topic.count, topic[t] != separator { t += 1 }
+                f += 1
+            default:
+                // "sport/#" also matches "sport" (4.7.1.2).
+                if t == topic.count {
+                    return filter[f] == separator && f + 2 == filter.count && filter[f + 1] == multiLevel
+                }
+                guard filter[f] == topic[t] else { return false }
+                f += 1
+                t += 1
+            }
+        }
+        return t == topic.count
+    }
+
+    /// Whether `filter` is a filter that the standard allows.
+    public static func isValid(_ filter: Span<UInt8>) -> Bool {
+        guard isValidString(filter), !filter.isEmpty else { return false }
+        for index in filter.indices {
+            let startsLevel = index == 0 || filter[index - 1] == separator
+            let isLast = index == filter.count - 1
+            switch filter[index] {
+            case multiLevel: guard startsLevel, isLast else { return false }
+            case singleLevel: guard startsLevel, isLast || filter[index + 1] == separator else { return false }
+            default: break
+            }
+        }
+        return true
+    }
+
+    /// Whether `topic` is a name that the standard allows to publish on.
+    public static func isValidName(_ topic: Span<UInt8>) -> Bool {
+        guard isValidString(topic), !topic.isEmpty else { return false }
+        for index in topic.indices where topic[index] == multiLevel || topic[index] == singleLevel { return false }
+        return true
+    }
+
+    /// Whether `bytes` are well-formed UTF-8 without a null character, short enough for a packet (MQTT 3.1.1, 1.5.3).
+    static func isValidString(_ bytes: Span<UInt8>) -> Bool {
+        guard bytes.count <= 65_535 else { return false }
+        var index = 0
+        while index < bytes.count {
+            let first = bytes[index]
+            if first < 0x80 {
+                guard first != 0 else { return false }
+                index += 1
+                continue
+            }
+            // The ranges of the Unicode standard's table 3-7: no overlong forms, no surrogates, nothing over U+10FFFF.
+            let count: Int
+            var lowest: UInt8 = 0x80
+            var highest: UInt8 = 0xBF
+            switch first {
+            case 0xC2...0xDF: count = 1
+            case 0xE0: (count, lowest) = (2, 0xA0)
+            case 0xED: (count, highest) = (2, 0x9F)
+            case 0xE1...0xEF: count = 2
+            case 0xF0: (count, lowest) = (3, 0x90)
+            case 0xF4: (count, highest) = (3, 0x8F)
+            case 0xF1...0xF3: count = 3
+            default: return false
+            }
+            guard index + count < bytes.count else { return false }
+            for offset in 1...count {
+                let byte = bytes[index + offset]
+                guard byte >= lowest, byte <= highest else { return false }
+                (lowest, highest) = (0x80, 0xBF)
+            }
+            index += count + 1
+        }
+        return true
+    }
+}
