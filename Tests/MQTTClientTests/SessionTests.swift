@@ -1,0 +1,333 @@
+import Testing
+
+@testable import MQTTClient
+
+/// A session with what it has to say collected.
+struct Driver {
+    var session: MQTTSession
+    var events: [MQTTSession.Event] = []
+
+    init(_ change: (inout MQTTConfiguration) -> Void = { _ in }) {
+        var configuration = MQTTConfiguration(clientID: Array("c".utf8))
+        change(&configuration)
+        session = MQTTSession(configuration)
+    }
+
+    /// What the session sends now.
+    mutating func sent(at now: Duration = .zero) -> [UInt8] {
+        var bytes: [UInt8] = []
+        session.withOutgoing(
+            { span in
+                for index in span.indices { bytes.append(span[index]) }
+                return span.count
+            },
+            at: now
+        )
+        return bytes
+    }
+
+    mutating func receive(_ bytes: [UInt8], at now: Duration = .zero) throws(MQTTError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let (taken, event) = try session.receive(rest.span, at: now)
+            rest = rest.dropFirst(taken)
+            if let event { events.append(event) }
+        }
+    }
+
+    mutating func connect(sessionPresent: Bool = false, at now: Duration = .zero) throws(MQTTError) {
+        try session.connect(at: now)
+        _ = sent(at: now)
+        try receive([0x20, 2, sessionPresent ? 1 : 0, 0], at: now)
+    }
+
+    mutating func publish(_ payload: String, qos: QoS = .atLeastOnce) throws(MQTTError) -> UInt16? {
+        try session.publish(topic: [0x61].span, payload: Array(payload.utf8).span, qos: qos, isRetained: false)
+    }
+
+    mutating func subscribe(_ filter: String) throws(MQTTError) -> UInt16 {
+        try session.subscribe(to: Array(filter.utf8).span, qos: .atLeastOnce)
+    }
+}
+
+func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTTMessage {
+    MQTTMessage(topic: Array(topic.utf8), payload: Array(payload.utf8), qos: qos)
+}
+
+@Suite struct SessionTests {
+    /// The bytes of the hub's specification for the login of `pump-01` (127 bytes, HMAC-SHA1 password).
+    @Test func encodesConnectAsTheVectorSays() throws {
+        var driver = Driver {
+            $0.clientID = Array("Q7K2M9X4ZPpump-01".utf8)
+            $0.userName = Array("Q7K2M9X4ZPpump-01;21010406;aB3dE;1893456000".utf8)
+            $0.password = Array("ad1c8bab309e19c48b366d5d08aeda8653ae1107;hmacsha1".utf8)
+            $0.keepAlive = .seconds(120)
+        }
+        try driver.session.connect(at: .zero)
+        #expect(
+            driver.sent().map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+                == "107d00044d51545404c20078001151374b324d3958345a5070756d702d3031002b51374b324d3958345a5070756d702d30313b"
+                + "32313031303430363b61423364453b313839333435363030300031616431633862616233303965313963343862333636643564"
+                + "303861656461383635336165313130373b686d616373686131"
+        )
+    }
+
+    @Test func encodesAWill() throws {
+        var driver = Driver { $0.will = .init(topic: [0x77], payload: [1, 2], qos: .atLeastOnce, isRetained: true) }
+        try driver.session.connect(at: .zero)
+        #expect(
+            driver.sent() == [0x10, 20, 0, 4, 77, 81, 84, 84, 4, 0x2E, 0, 60, 0, 1, 99, 0, 1, 0x77, 0, 2, 1, 2]
+        )
+    }
+
+    @Test func refusesConnectOptionsThatTheStandardForbids() {
+        var noUser = Driver { $0.password = [1] }
+        #expect(throws: MQTTError.invalidConnectOptions) { try noUser.session.connect(at: .zero) }
+        var noName = Driver {
+            $0.clientID = []
+            $0.cleanSession = false
+        }
+        #expect(throws: MQTTError.invalidConnectOptions) { try noName.session.connect(at: .zero) }
+        var slow = Driver { $0.keepAlive = .seconds(65_536) }
+        #expect(throws: MQTTError.invalidConnectOptions) { try slow.session.connect(at: .zero) }
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5] as [UInt8])
+    func reportsARefusal(code: UInt8) throws {
+        var driver = Driver()
+        try driver.session.connect(at: .zero)
+        #expect(throws: MQTTError.connectionRefused(ConnectReturnCode(rawValue: code))) {
+            try driver.receive([0x20, 2, 0, code])
+        }
+    }
+
+    @Test func givesUpWithoutConnack() throws {
+        var driver = Driver { $0.connectTimeout = .seconds(7) }
+        try driver.session.connect(at: .seconds(1))
+        #expect(driver.session.deadline == .seconds(8))
+        try driver.session.handleTimeout(at: .seconds(7))
+        #expect(throws: MQTTError.connectTimedOut) { try driver.session.handleTimeout(at: .seconds(8)) }
+    }
+
+    @Test func publishesWithBothGuarantees() throws {
+        var driver = Driver()
+        try driver.connect()
+        #expect(try driver.publish("x", qos: .atMostOnce) == nil)
+        #expect(driver.sent() == [0x30, 4, 0, 1, 0x61, 0x78])
+        #expect(try driver.publish("x") == 1)
+        #expect(driver.sent() == [0x32, 6, 0, 1, 0x61, 0, 1, 0x78])
+        try driver.receive([0x40, 2, 0, 1])
+        #expect(driver.events.last == .published(packetID: 1))
+        #expect(driver.session.inFlightCount == 0)
+    }
+
+    @Test func acknowledgesAMessageOnlyWhenItWasTaken() throws {
+        var driver = Driver()
+        try driver.connect()
+        try driver.receive([0x32, 7, 0, 1, 0x61, 0, 9, 0x68, 0x69])
+        #expect(driver.events.last == .message(message("a", "hi", qos: .atLeastOnce), packetID: 9))
+        #expect(driver.sent().isEmpty)
+        driver.session.acknowledge(9)
+        #expect(driver.sent() == [0x40, 2, 0, 9])
+    }
+
+    @Test func subscribesAndReportsTheRefusal() throws {
+        var driver = Driver()
+        try driver.connect()
+        #expect(try driver.subscribe("a/b") == 1)
+        #expect(driver.sent() == [0x82, 8, 0, 1, 0, 3, 0x61, 0x2F, 0x62, 1])
+        try driver.receive([0x90, 3, 0, 1, 0x80])
+        #expect(driver.events.last == .subscribed(packetID: 1, granted: nil))
+        _ = try driver.subscribe("c")
+        _ = driver.sent()
+        try driver.receive([0x90, 3, 0, 2, 0])
+        #expect(driver.events.last == .subscribed(packetID: 2, granted: .atMostOnce))
+        let packetID = try driver.session.unsubscribe(from: ([0x63] as [UInt8]).span)
+        #expect(packetID == 3)
+        #expect(driver.sent() == [0xA2, 5, 0, 3, 0, 1, 0x63])
+        try driver.receive([0xB0, 2, 0, 3])
+        #expect(driver.events.last == .unsubscribed(packetID: 3))
+    }
+
+    @Test func pingsWhenItWasSilentAndGivesUpWithoutAnAnswer() throws {
+        var driver = Driver()
+        try driver.connect(at: .zero)
+        #expect(driver.session.deadline == .seconds(60))
+        _ = try driver.publish("x", qos: .atMostOnce)
+        _ = driver.sent(at: .seconds(30))
+        #expect(driver.session.deadline == .seconds(90))
+        // What the server sends does not put off our own ping.
+        try driver.receive([0x30, 4, 0, 1, 0x61, 0x78], at: .seconds(80))
+        #expect(driver.session.deadline == .seconds(90))
+        try driver.session.handleTimeout(at: .seconds(90))
+        #expect(driver.sent(at: .seconds(90)) == [0xC0, 0])
+        try driver.receive([0xD0, 0], at: .seconds(91))
+        #expect(driver.session.deadline == .seconds(151))
+        try driver.session.handleTimeout(at: .seconds(151))
+        #expect(throws: MQTTError.keepAliveTimedOut) { try driver.session.handleTimeout(at: .seconds(161)) }
+    }
+
+    @Test func neverPingsWithoutKeepAlive() throws {
+        var driver = Driver { $0.keepAlive = .zero }
+        try driver.connect()
+        #expect(driver.session.deadline == nil)
+    }
+
+    @Test func sendsAgainWhatWasNotAcknowledged() throws {
+        var driver = Driver { $0.cleanSession = false }
+        try driver.connect()
+        _ = try driver.publish("1")
+        _ = try driver.publish("2")
+        _ = driver.sent()
+        try driver.receive([0x40, 2, 0, 1])
+        driver.session.transportClosed()
+        _ = try driver.publish("3")
+        try driver.connect(sessionPresent: true)
+        // The second is a duplicate, the third goes out for the first time.
+        #expect(driver.sent() == [0x3A, 6, 0, 1, 0x61, 0, 2, 0x32, 0x32, 6, 0, 1, 0x61, 0, 3, 0x33])
+    }
+
+    @Test func subscribesAgainWhenTheServerHasLostTheSession() throws {
+        var driver = Driver { $0.cleanSession = false }
+        try driver.connect()
+        _ = try driver.subscribe("c")
+        _ = driver.sent()
+        try driver.receive([0x90, 3, 0, 1, 1])
+        _ = try driver.publish("1")
+        _ = driver.sent()
+        driver.session.transportClosed()
+        try driver.connect(sessionPresent: false)
+        // A new session has seen no first delivery, so the publish is no duplicate there.
+        #expect(driver.sent() == [0x32, 6, 0, 1, 0x61, 0, 2, 0x31, 0x82, 6, 0, 3, 0, 1, 0x63, 1])
+        try driver.receive([0x90, 3, 0, 3, 0x80])
+        #expect(driver.events.last == .subscriptionLost(filter: [0x63]))
+    }
+
+    @Test func acknowledgementsInAnyOrderFreeTheQueue() throws {
+        var driver = Driver { $0.maximumInFlight = 3 }
+        try driver.connect()
+        for payload in ["1", "2", "3"] { _ = try driver.publish(payload) }
+        #expect(throws: MQTTError.tooManyInFlight(limit: 3)) { _ = try driver.publish("4") }
+        _ = driver.sent()
+        try driver.receive([0x40, 2, 0, 3, 0x40, 2, 0, 2, 0x40, 2, 0, 2, 0x40, 2, 0, 1])
+        let expected: [MQTTSession.Event] = [3, 2, 1].map { .published(packetID: $0) }
+        #expect(Array(driver.events.suffix(3)) == expected)
+        #expect(driver.session.inFlightCount == 0)
+    }
+
+    @Test func packetIdentifiersWrapAroundWithoutZero() throws {
+        var driver = Driver()
+        try driver.connect()
+        for expected in [1, 2, 65_534, 65_535, 1, 2] as [UInt16] {
+            if expected == 65_534 { driver.session.lastPacketID = 65_533 }
+            #expect(try driver.publish("x") == expected)
+            _ = driver.sent()
+            try driver.receive([0x40, 2, UInt8(expected >> 8), UInt8(expected & 255)])
+        }
+    }
+
+    @Test func holdsRequestsUntilThereIsAConnection() throws {
+        var driver = Driver()
+        #expect(throws: MQTTError.notConnected) { _ = try driver.publish("x", qos: .atMostOnce) }
+        _ = try driver.publish("x")
+        #expect(driver.sent().isEmpty)
+        try driver.session.connect(at: .zero)
+        let connect = driver.sent()
+        #expect(connect.first == 0x10 && connect.count == 15)
+        try driver.receive([0x20, 2, 0, 0])
+        #expect(driver.sent() == [0x32, 6, 0, 1, 0x61, 0, 1, 0x78])
+    }
+
+    @Test func refusesRequestsThatTheStandardForbids() throws {
+        var driver = Driver { $0.maximumPacketBytes = 100 }
+        try driver.connect()
+        #expect(throws: MQTTError.invalidTopicName) {
+            _ = try driver.session.publish(topic: [0x2B].span, payload: [0].span, qos: .atMostOnce, isRetained: false)
+        }
+        #expect(throws: MQTTError.invalidTopicFilter) { _ = try driver.subscribe("a#") }
+        #expect(throws: MQTTError.packetTooLarge(bytes: 110, limit: 100)) {
+            _ = try driver.publish(String(repeating: "x", count: 100))
+        }
+    }
+
+    /// Each is against MQTT 3.1.1; a server that sends it is told by a closed connection.
+    @Test(
+        arguments: [
+            [0x00, 0], [0xF0, 0], [0x10, 0], [0x80, 0], [0xC0, 0], [0xE0, 0],  // types that a server never sends
+            [0x21, 2, 0, 0], [0x41, 2, 0, 1], [0xD1, 0], [0x91, 3, 0, 1, 0],  // reserved flags
+            [0x20, 2, 0, 0],  // a second CONNACK
+            [0x40, 1, 0], [0x40, 3, 0, 1, 0], [0x40, 2, 0, 0],  // PUBACK: length, packet identifier 0
+            [0x90, 2, 0, 1], [0x90, 3, 0, 1, 3], [0x90, 4, 0, 1, 0, 0],  // SUBACK: length, code
+            [0xB0, 3, 0, 1, 0], [0xD0, 1, 0],  // UNSUBACK, PINGRESP: length
+            [0x30, 1, 0], [0x30, 3, 0, 2, 0x61], [0x30, 2, 0, 0], [0x36, 5, 0, 1, 0x61, 0, 1],  // PUBLISH: length, no topic, QoS 3
+            [0x32, 5, 0, 1, 0x61, 0, 0], [0x38, 3, 0, 1, 0x61], [0x30, 3, 0, 1, 0x2B], [0x30, 3, 0, 1, 0],  // its ID, DUP, topic
+            [0x30, 0xFF, 0xFF, 0xFF, 0xFF], [0x50, 2, 0, 1], [0x62, 2, 0, 1], [0x70, 2, 0, 1],  // length; QoS 2 not asked for
+        ] as [[UInt8]]
+    )
+    func refusesWhatAServerMayNotSend(bytes: [UInt8]) throws {
+        var driver = Driver()
+        try driver.connect()
+        let error = #expect(throws: MQTTError.self) { try driver.receive(bytes) }
+        guard case .protocolViolation = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    @Test func refusesAPacketOverTheLimitBeforeItHasArrived() throws {
+        var driver = Driver { $0.maximumPacketBytes = 1_000 }
+        try driver.connect()
+        #expect(throws: MQTTError.packetTooLarge(bytes: 1_003, limit: 1_000)) {
+            try driver.receive([0x30, 0xE8, 0x07])
+        }
+    }
+
+    @Test func takesInputCutAnywhere() throws {
+        let input: [UInt8] =
+            [0x20, 2, 0, 0, 0x30, 0x84, 0x01, 0, 1, 0x61] + [UInt8](repeating: 7, count: 129)
+            + [0xD0, 0, 0x32, 5, 0, 1, 0x61, 0, 9]
+        var whole = Driver()
+        try whole.session.connect(at: .zero)
+        try whole.receive(input)
+        #expect(whole.events.count == 3)
+        for first in 0..<input.count {
+            for second in [first, (first + input.count) / 2] {
+                var cut = Driver()
+                try cut.session.connect(at: .zero)
+                try cut.receive(Array(input[..<first]))
+                try cut.receive(Array(input[first..<second]))
+                for byte in input[second...] { try cut.receive([byte]) }
+                #expect(cut.events == whole.events, "cut at \(first) and \(second)")
+            }
+        }
+    }
+
+    @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] as [UInt64])
+    func survivesRandomBytes(seed: UInt64) throws {
+        var generator = SplitMix(seed: seed)
+        for _ in 0..<500 {
+            var driver = Driver()
+            try driver.connect()
+            let types: [UInt8] = [0x20, 0x30, 0x32, 0x40, 0x90, 0xB0, 0xD0, 0x3A]
+            var bytes = (0..<Int.random(in: 1...40, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
+            if Bool.random(using: &generator) {
+                bytes[0] = types[Int.random(in: 0..<types.count, using: &generator)]
+                if bytes.count > 1 { bytes[1] = UInt8(bytes.count - 2) }
+            }
+            _ = try? driver.publish("x")
+            _ = driver.sent()
+            do throws(MQTTError) { try driver.receive(bytes) } catch {}
+        }
+    }
+
+    @Test func backOffDoublesWithJitterUpToItsLimit() {
+        let policy = ReconnectPolicy()
+        #expect(policy.delay(afterFailures: 1, random: 0) == .milliseconds(500))
+        #expect(policy.delay(afterFailures: 1, random: .max) == .seconds(1))
+        #expect(policy.delay(afterFailures: 4, random: .max) == .seconds(8))
+        #expect(policy.delay(afterFailures: 100, random: .max) == .seconds(60))
+        #expect(policy.delay(afterFailures: 100, random: 0) == .seconds(30))
+    }
+}
