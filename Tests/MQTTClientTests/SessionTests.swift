@@ -250,7 +250,9 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
         }
     }
 
-    /// Each is against MQTT 3.1.1; a server that sends it is told by a closed connection.
+    /// Each is against MQTT 3.1.1; a server that sends it is told by a closed connection. The last three rows: PUBLISH
+    /// with a wrong length, without a topic, with QoS 3; with packet identifier 0, DUP at QoS 0, a wildcard, a short topic;
+    /// a length of five bytes, and the packets of QoS 2, which nothing has asked for.
     @Test(
         arguments: [
             [0x00, 0], [0xF0, 0], [0x10, 0], [0x80, 0], [0xC0, 0], [0xE0, 0],  // types that a server never sends
@@ -259,9 +261,9 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
             [0x40, 1, 0], [0x40, 3, 0, 1, 0], [0x40, 2, 0, 0],  // PUBACK: length, packet identifier 0
             [0x90, 2, 0, 1], [0x90, 3, 0, 1, 3], [0x90, 4, 0, 1, 0, 0],  // SUBACK: length, code
             [0xB0, 3, 0, 1, 0], [0xD0, 1, 0],  // UNSUBACK, PINGRESP: length
-            [0x30, 1, 0], [0x30, 3, 0, 2, 0x61], [0x30, 2, 0, 0], [0x36, 5, 0, 1, 0x61, 0, 1],  // PUBLISH: length, no topic, QoS 3
-            [0x32, 5, 0, 1, 0x61, 0, 0], [0x38, 3, 0, 1, 0x61], [0x30, 3, 0, 1, 0x2B], [0x30, 3, 0, 1, 0],  // its ID, DUP, topic
-            [0x30, 0xFF, 0xFF, 0xFF, 0xFF], [0x50, 2, 0, 1], [0x62, 2, 0, 1], [0x70, 2, 0, 1],  // length; QoS 2 not asked for
+            [0x30, 1, 0], [0x30, 3, 0, 2, 0x61], [0x30, 2, 0, 0], [0x36, 5, 0, 1, 0x61, 0, 1],
+            [0x32, 5, 0, 1, 0x61, 0, 0], [0x38, 3, 0, 1, 0x61], [0x30, 3, 0, 1, 0x2B], [0x30, 3, 0, 1, 0],
+            [0x30, 0xFF, 0xFF, 0xFF, 0xFF], [0x50, 2, 0, 1], [0x62, 2, 0, 1], [0x70, 2, 0, 1],
         ] as [[UInt8]]
     )
     func refusesWhatAServerMayNotSend(bytes: [UInt8]) throws {

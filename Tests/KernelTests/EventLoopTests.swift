@@ -1,0 +1,102 @@
+import CLinux
+import Kernel
+import Synchronization
+import Testing
+
+/// Counts on the loop's thread what is called there.
+private actor Counter {
+    private let loop: EventLoop
+    private(set) var count = 0
+    init(loop: EventLoop) { self.loop = loop }
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
+    func increment() { count += 1 }
+    var isOnLoop: Bool { loop.isOnLoop }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct EventLoopTests {
+    let loop = EventLoop.start()
+
+    @Test func runsActorsOnItsThread() async {
+        let counter = Counter(loop: loop)
+        #expect(await counter.isOnLoop)
+        #expect(!loop.isOnLoop)
+        loop.stop()
+    }
+
+    @Test func losesNoCallFromManyThreads() async {
+        let counter = Counter(loop: loop)
+        await withTaskGroup { group in
+            for _ in 0..<16 { group.addTask { for _ in 0..<1_000 { await counter.increment() } } }
+        }
+        #expect(await counter.count == 16_000)
+        loop.stop()
+    }
+
+    @Test func runsWorkInTheOrderOfTheCalls() async {
+        let order = Mutex<[Int]>([])
+        await withCheckedContinuation { continuation in
+            for number in 0..<1_000 { loop.execute { order.withLock { $0.append(number) } } }
+            loop.execute { continuation.resume() }
+        }
+        #expect(order.withLock { $0 } == Array(0..<1_000))
+        loop.stop()
+    }
+
+    @Test func runsTasksThatPreferIt() async {
+        let onLoop = await Task(executorPreference: loop) { [loop] in loop.isOnLoop }.value
+        #expect(onLoop)
+        loop.stop()
+    }
+
+    @Test func reportsReadinessUntilItIsDealtWith() async {
+        final class Reader: ReadinessHandler {
+            let descriptor: Int32
+            var bytes: [UInt8] = []
+            let done: @Sendable ([UInt8]) -> Void
+            init(_ descriptor: Int32, done: @escaping @Sendable ([UInt8]) -> Void) {
+                self.descriptor = descriptor
+                self.done = done
+            }
+            func ready(_ events: EventLoop.Readiness) {
+                var byte: UInt8 = 0
+                guard read(descriptor, &byte, 1) == 1 else { return }
+                bytes.append(byte)
+                if bytes.count == 3 { done(bytes) }
+            }
+        }
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        let (readEnd, loop) = (ends[0], loop)
+        let bytes = await withCheckedContinuation { continuation in
+            loop.execute {
+                _ = try? loop.register(
+                    readEnd,
+                    for: .readable,
+                    handler: Reader(readEnd) { continuation.resume(returning: $0) }
+                )
+            }
+            _ = write(ends[1], [1, 2, 3] as [UInt8], 3)
+        }
+        #expect(bytes == [1, 2, 3])
+        loop.stop()
+    }
+
+    @Test func refusesABadDescriptor() async {
+        final class Nobody: ReadinessHandler { func ready(_ events: EventLoop.Readiness) {} }
+        let loop = self.loop
+        let error: SystemError? = await withCheckedContinuation { continuation in
+            loop.execute {
+                do throws(SystemError) {
+                    _ = try loop.register(-1, for: .readable, handler: Nobody())
+                    continuation.resume(returning: nil)
+                } catch { continuation.resume(returning: error) }
+            }
+        }
+        #expect(error == SystemError(code: EBADF))
+        loop.stop()
+    }
+
+    @Test func aCallOffTheLoopTraps() async {
+        await #expect(processExitsWith: .failure) { EventLoop.start().preconditionOnLoop() }
+    }
+}

@@ -1,0 +1,357 @@
+import CLinux
+import Kernel
+import SAL
+import Synchronization
+import Testing
+
+/// A handler that keeps what it is told, takes at most `window` bytes, and can be waited for.
+final class Probe: ByteStreamHandler, @unchecked Sendable {
+    // @unchecked: used on its loop only, and read by the test after `wait` has returned there.
+    var received: [UInt8] = []
+    var isOpen = false
+    var isClosed = false
+    var error: SocketError?
+    var writableCount = 0
+    var window = Int.max
+    private var condition: (@Sendable (Probe) -> Bool)?
+    private var waiter: CheckedContinuation<Void, Never>?
+
+    func opened() { isOpen = true; check() }
+    func received(_ bytes: Span<UInt8>) -> Int {
+        let count = min(bytes.count, window)
+        if window != .max { window -= count }
+        for index in 0..<count { received.append(bytes[index]) }
+        check()
+        return count
+    }
+    func writable() { writableCount += 1; check() }
+    func closed(_ error: SocketError?) {
+        precondition(!isClosed, "closed comes once")
+        isClosed = true
+        self.error = error
+        check()
+    }
+    private func check() {
+        guard let waiter, condition?(self) ?? true else { return }
+        self.waiter = nil
+        condition = nil
+        waiter.resume()
+    }
+    func wait(on loop: EventLoop, for condition: @escaping @Sendable (Probe) -> Bool) async {
+        await withCheckedContinuation { continuation in
+            loop.execute {
+                self.condition = condition
+                self.waiter = continuation
+                self.check()
+            }
+        }
+    }
+}
+
+/// A peer made of plain system calls: a listening socket on loopback.
+final class Peer: Sendable {
+    let listener: Int32
+    let port: UInt16
+
+    init(v6: Bool = false) {
+        let listener = socket(v6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        storage.ss_family = sa_family_t(v6 ? AF_INET6 : AF_INET)
+        withUnsafeMutableBytes(of: &storage) { raw in
+            if v6 {
+                raw.storeBytes(of: in6addr_loopback, toByteOffset: 8, as: in6_addr.self)
+            } else {
+                raw.storeBytes(of: UInt32(0x7F00_0001).bigEndian, toByteOffset: 4, as: UInt32.self)
+            }
+        }
+        _ = withUnsafePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(
+                    listener,
+                    $0,
+                    v6 ? socklen_t(MemoryLayout<sockaddr_in6>.size) : socklen_t(MemoryLayout<sockaddr_in>.size)
+                )
+            }
+        }
+        listen(listener, 128)
+        _ = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(listener, $0, &size) }
+        }
+        self.listener = listener
+        port = withUnsafeBytes(of: &storage) { UInt16(bigEndian: $0.load(fromByteOffset: 2, as: UInt16.self)) }
+    }
+    deinit { close(listener) }
+
+    /// Waits for a connection; blocks the calling thread, so it is called from a thread of its own.
+    func accept() async -> Int32 {
+        await onThread { CLinux.accept(self.listener, nil, nil) }
+    }
+}
+
+/// Runs blocking work on a thread of its own.
+func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in
+        let box = Unmanaged.passRetained(ThreadBody { continuation.resume(returning: body()) })
+        var thread = pthread_t()
+        pthread_create(
+            &thread,
+            nil,
+            { argument in
+                if let argument { Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().body() }
+                return nil
+            },
+            box.toOpaque()
+        )
+        pthread_detach(thread)
+    }
+}
+
+private final class ThreadBody: Sendable {
+    let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
+
+func readAll(_ descriptor: Int32, _ count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    var have = 0
+    while have < count {
+        let n = bytes.withUnsafeMutableBytes { read(descriptor, $0.baseAddress?.advanced(by: have), count - have) }
+        guard n > 0 else { break }
+        have += n
+    }
+    return Array(bytes[..<have])
+}
+
+func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) {
+    var sent = 0
+    while sent < bytes.count {
+        let n = bytes.withUnsafeBytes {
+            send(descriptor, $0.baseAddress?.advanced(by: sent), bytes.count - sent, Int32(MSG_NOSIGNAL))
+        }
+        guard n > 0 else { return }
+        sent += n
+    }
+}
+
+@Suite(.timeLimit(.minutes(1))) struct StreamTests {
+    let loop = EventLoop.start()
+
+    /// Calls `body` on the loop.
+    func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in loop.execute { continuation.resume(returning: body()) } }
+    }
+
+    func connect(
+        _ host: String,
+        _ port: UInt16,
+        _ probe: Probe,
+        timeout: Duration = .seconds(10)
+    ) async -> LoopBox<any ByteStream> {
+        await onLoop { [loop] in
+            LoopBox(
+                LinuxNetwork(loop: loop).connect(
+                    to: Endpoint(host: host, port: port),
+                    deadline: loop.now + timeout,
+                    handler: probe
+                )
+            )
+        }
+    }
+
+    @Test(arguments: ["127.0.0.1", "localhost"])
+    func carriesBytesBothWays(host: String) async {
+        let (peer, probe) = (Peer(), Probe())
+        let stream = await connect(host, peer.port, probe)
+        let accepted = await peer.accept()
+        await probe.wait(on: loop) { $0.isOpen }
+        for size in [1, 1_460, 2_048, 4_096, 1_048_576] {
+            let bytes = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            let receivedHere = Task { await onThread { readAll(accepted, size) } }
+            await sendAll(bytes, stream, probe)
+            #expect(await receivedHere.value == bytes)
+            await onLoop { probe.received = [] }
+            await onThread { writeAll(accepted, bytes) }
+            await probe.wait(on: loop) { $0.received.count == size }
+            #expect(probe.received == bytes)
+        }
+        close(accepted)
+        await probe.wait(on: loop) { $0.isClosed }
+        #expect(probe.error == nil)
+        loop.stop()
+    }
+
+    func sendAll(_ bytes: [UInt8], _ stream: LoopBox<any ByteStream>, _ probe: Probe) async {
+        var sent = 0
+        while sent < bytes.count {
+            let rest = Array(bytes[sent...])
+            let writable = await onLoop { probe.writableCount }
+            let count = await onLoop { stream.value.send(rest.span) }
+            sent += count
+            if count < rest.count { await probe.wait(on: loop) { $0.writableCount > writable } }
+        }
+    }
+
+    @Test func worksOverIPv6() async {
+        let (peer, probe) = (Peer(v6: true), Probe())
+        _ = await connect("::1", peer.port, probe)
+        let accepted = await peer.accept()
+        await onThread { writeAll(accepted, [1, 2, 3]) }
+        await probe.wait(on: loop) { $0.received == [1, 2, 3] }
+        close(accepted)
+        loop.stop()
+    }
+
+    @Test func reportsARefusedPort() async {
+        let port: UInt16 = {
+            let peer = Peer()
+            return peer.port
+        }()
+        let probe = Probe()
+        _ = await connect("127.0.0.1", port, probe)
+        await probe.wait(on: loop) { $0.isClosed }
+        #expect(probe.error == .refused(code: ECONNREFUSED))
+        #expect(!probe.isOpen)
+        loop.stop()
+    }
+
+    @Test(arguments: ["no-such-host.invalid", "", "a\0b", "..."])
+    func reportsANameWithoutAnAddress(name: String) async {
+        let probe = Probe()
+        _ = await connect(name, 1, probe)
+        await probe.wait(on: loop) { $0.isClosed }
+        #expect(probe.error == .nameNotFound)
+        loop.stop()
+    }
+
+    @Test func givesUpAtTheDeadline() async {
+        let peer = Peer()
+        let probe = Probe()
+        // A deadline that has passed when the connect is under way.
+        _ = await connect("127.0.0.1", peer.port, probe, timeout: .zero)
+        await probe.wait(on: loop) { $0.isClosed || $0.isOpen }
+        if probe.isClosed { #expect(probe.error == .timedOut) }
+        loop.stop()
+    }
+
+    @Test func deliversUnreadDataBeforeTheEnd() async {
+        let (peer, probe) = (Peer(), Probe())
+        probe.window = 0
+        let stream = await connect("127.0.0.1", peer.port, probe)
+        let accepted = await peer.accept()
+        let bytes = [UInt8](repeating: 5, count: 200_000)
+        await onThread {
+            writeAll(accepted, bytes)
+            close(accepted)
+        }
+        // Nothing is taken, so the end is not told.
+        #expect(await onLoop { !probe.isClosed })
+        while await onLoop({ !probe.isClosed }) {
+            await onLoop {
+                probe.window = 10_000
+                stream.value.resumeReceiving()
+            }
+        }
+        #expect(probe.received == bytes)
+        #expect(probe.error == nil)
+        loop.stop()
+    }
+
+    @Test func stopsReadingWhileNothingIsTaken() async {
+        let (peer, probe) = (Peer(), Probe())
+        probe.window = 0
+        _ = await connect("127.0.0.1", peer.port, probe)
+        let accepted = await peer.accept()
+        _ = clinux_set_nonblocking(accepted)
+        // The kernel's buffers fill up, and then the peer can send no more: what we hold stays at one read.
+        let chunk = [UInt8](repeating: 1, count: 65_536)
+        var stalls = 0
+        while stalls < 50 {
+            if send(accepted, chunk, chunk.count, Int32(MSG_NOSIGNAL)) < 0 {
+                stalls += 1
+                usleep(1_000)
+            } else {
+                stalls = 0
+            }
+        }
+        #expect(await onLoop { probe.received.isEmpty && !probe.isClosed })
+        close(accepted)
+        loop.stop()
+    }
+
+    @Test func takesLittleWhileThePeerDoesNotRead() async {
+        let (peer, probe) = (Peer(), Probe())
+        let stream = await connect("127.0.0.1", peer.port, probe)
+        let accepted = await peer.accept()
+        let chunk = [UInt8](repeating: 1, count: 65_536)
+        var total = 0
+        var stalls = 0
+        while stalls < 20 {
+            let count = await onLoop { stream.value.send(chunk.span) }
+            total += count
+            stalls = count == 0 ? stalls + 1 : 0
+        }
+        // Our own buffer is full; the rest is the kernel's.
+        let received = await onThread { [total] in readAll(accepted, total) }
+        #expect(received.count == total)
+        await probe.wait(on: loop) { $0.writableCount > 0 }
+        close(accepted)
+        loop.stop()
+    }
+
+    @Test func closeSendsWhatWasTakenAndAbortDoesNot() async {
+        for aborts in [false, true] {
+            let (peer, probe) = (Peer(), Probe())
+            let stream = await connect("127.0.0.1", peer.port, probe)
+            let accepted = await peer.accept()
+            await probe.wait(on: loop) { $0.isOpen }
+            let bytes = [UInt8](repeating: 9, count: 100_000)
+            await onLoop {
+                _ = stream.value.send(bytes.span)
+                if aborts { stream.value.abort() } else { stream.value.close() }
+                #expect(!probe.isClosed, "no handler is called from inside a call")
+                #expect(stream.value.send(bytes.span) == 0)
+                stream.value.close()
+            }
+            let received = await onThread { readAll(accepted, bytes.count + 1) }
+            #expect(received.count == (aborts ? 0 : bytes.count))
+            await probe.wait(on: loop) { $0.isClosed }
+            #expect(probe.error == nil)
+            close(accepted)
+        }
+        loop.stop()
+    }
+
+    @Test func reportsAReset() async {
+        let (peer, probe) = (Peer(), Probe())
+        _ = await connect("127.0.0.1", peer.port, probe)
+        let accepted = await peer.accept()
+        await probe.wait(on: loop) { $0.isOpen }
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(accepted, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout.size(ofValue: linger)))
+        close(accepted)
+        await probe.wait(on: loop) { $0.isClosed }
+        #expect(probe.error == .reset(code: ECONNRESET))
+        loop.stop()
+    }
+
+    @Test func aThousandConnectionsLeaveNothingBehind() async {
+        let peer = Peer()
+        for _ in 0..<1_000 {
+            let probe = Probe()
+            let stream = await connect("127.0.0.1", peer.port, probe)
+            let accepted = await peer.accept()
+            await probe.wait(on: loop) { $0.isOpen }
+            await onLoop { stream.value.close() }
+            await probe.wait(on: loop) { $0.isClosed }
+            close(accepted)
+        }
+        loop.stop()
+    }
+}
+
+/// Carries an object of a loop between the calls of a test that are made there.
+struct LoopBox<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+}
