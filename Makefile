@@ -1,0 +1,70 @@
+# What people and CI run. `make help` lists the targets.
+
+SWIFT ?= swift
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The modules that also build as Embedded Swift.
+PORTABLE := Kernel SAL ATAdapter SecureTransport MQTTClient CoAPClient QCloudIoTHub
+# How long `make demo` runs; empty: until Ctrl-C.
+DEMO_SECONDS ?=
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: install
+install: ## Install the Debian packages that are missing (as root)
+	@scripts/install-packages.sh
+
+.PHONY: build
+build: install ## Build everything for this machine
+	$(SWIFT) build
+
+.PHONY: demo
+demo: install firmware ## Run five devices against a local hub until Ctrl-C (DEMO_SECONDS=N: for N seconds)
+	$(SWIFT) build -c release --product apus
+	$(SWIFT) build -c release --product HubPlugin
+	.build/release/apus demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+.PHONY: test
+test: install lint embedded firmware ## Everything that must hold: lint, embedded builds, docs, tests, sanitizers, sizes
+	scripts/test.sh
+
+.PHONY: unit
+unit: build firmware ## The test suite alone, without sanitizers
+	$(SWIFT) test
+
+.PHONY: lint
+lint: ## Check the format
+	$(SWIFT) format lint --strict --parallel -r -p Package.swift Sources Tests Firmware/Package.swift Firmware/Sources
+
+.PHONY: format
+format: ## Mend the format
+	$(SWIFT) format -i --parallel -r -p Package.swift Sources Tests Firmware/Package.swift Firmware/Sources
+
+.PHONY: embedded
+embedded: install ## Build the portable modules as Embedded Swift for a Cortex-M4
+	scripts/fetch-mbedtls.sh
+	for module in $(PORTABLE); do scripts/embedded-build.sh $$module; done
+
+.PHONY: firmware
+firmware: install ## Build the firmware images
+	scripts/firmware-build.sh
+
+.PHONY: size
+size: firmware ## Print flash and RAM of each firmware image
+	@scripts/firmware-size.sh
+
+.PHONY: docs
+docs: install ## Build the documentation into docs-out; warnings are errors
+	scripts/build-docs.sh
+
+.PHONY: bench
+bench: install ## Measure against other clients in the same run (JSON=1: a JSON object per row)
+	$(MAKE) -C Benchmarks run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf .build Firmware/.build Benchmarks/.build Examples/.build docs-out
