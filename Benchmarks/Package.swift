@@ -1,0 +1,18 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "apus-benchmarks",
+    dependencies: [.package(name: "apus", path: "..")],
+    targets: [
+        .systemLibrary(name: "CPeers", providers: [.apt(["libpaho-mqtt-dev", "libmosquitto-dev"])]),
+        .executableTarget(
+            name: "bench-mqtt",
+            dependencies: [
+                "CPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "MQTTClient", package: "apus"),
+            ]
+        ),
+    ],
+    swiftLanguageModes: [.v6]
+)
