@@ -44,7 +44,7 @@ let package = Package(
         .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
         .target(
             name: "QCloudIoTHub",
-            dependencies: ["Kernel", "SAL", "SecureTransport", "MQTTClient"],
+            dependencies: ["Kernel", "SAL", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux"],
             swiftSettings: core
         ),
 

@@ -1,6 +1,127 @@
-// The parts of mbedTLS that SecureTransport uses, and its macros that Swift cannot import.
+// The parts of mbedTLS that SecureTransport uses, and wrappers for what Swift cannot import (macros, private fields of 3.x).
 #ifndef APUS_CMBEDTLS_H
 #define APUS_CMBEDTLS_H
+#include <mbedtls/version.h>
 #include <mbedtls/base64.h>
 #include <mbedtls/md.h>
+#include <mbedtls/platform_util.h>
+
+#if defined(__linux__)
+#include <mbedtls/aes.h>
+#include <mbedtls/ctr_drbg.h>
+#include <mbedtls/entropy.h>
+#include <mbedtls/error.h>
+#include <mbedtls/pem.h>
+#include <mbedtls/pk.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/x509_crt.h>
+#include <string.h>
+
+enum {
+    CMBEDTLS_ERR_WANT_READ = MBEDTLS_ERR_SSL_WANT_READ,
+    CMBEDTLS_ERR_WANT_WRITE = MBEDTLS_ERR_SSL_WANT_WRITE,
+    CMBEDTLS_ERR_CLOSE_NOTIFY = MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY,
+    CMBEDTLS_ERR_CONN_EOF = MBEDTLS_ERR_SSL_CONN_EOF,
+    CMBEDTLS_ERR_FATAL_ALERT = MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE,
+    CMBEDTLS_ERR_VERIFY_FAILED = MBEDTLS_ERR_X509_CERT_VERIFY_FAILED,
+    CMBEDTLS_ERR_SSL_ALLOC = MBEDTLS_ERR_SSL_ALLOC_FAILED,
+    CMBEDTLS_ERR_X509_ALLOC = MBEDTLS_ERR_X509_ALLOC_FAILED,
+};
+
+/// The description of the last alert that the peer sent, or -1.
+static inline int cmbedtls_last_alert(const mbedtls_ssl_context *ssl) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    if (ssl->in_msgtype == MBEDTLS_SSL_MSG_ALERT && ssl->in_msg != NULL) return ssl->in_msg[1];
+#endif
+    return -1;
+}
+
+static inline int cmbedtls_handshake_is_over(const mbedtls_ssl_context *ssl) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    return ssl->state == MBEDTLS_SSL_HANDSHAKE_OVER;
+#else
+    return mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)ssl);
+#endif
+}
+
+static inline int cmbedtls_pk_parse_key(mbedtls_pk_context *key, const unsigned char *bytes, size_t count,
+    const unsigned char *password, size_t passwordCount, mbedtls_ctr_drbg_context *random) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    (void)random;
+    return mbedtls_pk_parse_key(key, bytes, count, password, passwordCount);
+#else
+    return mbedtls_pk_parse_key(key, bytes, count, password, passwordCount, mbedtls_ctr_drbg_random, random);
+#endif
+}
+
+/// Whether `key` is the private half of the certificate's key.
+static inline int cmbedtls_key_matches(mbedtls_x509_crt *certificate, mbedtls_pk_context *key,
+    mbedtls_ctr_drbg_context *random) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    (void)random;
+    return mbedtls_pk_check_pair(&certificate->pk, key);
+#else
+    return mbedtls_pk_check_pair(&certificate->pk, key, mbedtls_ctr_drbg_random, random);
+#endif
+}
+
+static inline int cmbedtls_defaults_for_tls_client(mbedtls_ssl_config *config) {
+    int result = mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
+        MBEDTLS_SSL_PRESET_DEFAULT);
+    if (result != 0) return result;
+    mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+#if defined(MBEDTLS_SSL_RENEGOTIATION)
+    mbedtls_ssl_conf_renegotiation(config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
+#endif
+    return 0;
+}
+
+static inline void cmbedtls_use_drbg(mbedtls_ssl_config *config, mbedtls_ctr_drbg_context *random) {
+    mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, random);
+}
+
+static inline int cmbedtls_seed(mbedtls_ctr_drbg_context *random, mbedtls_entropy_context *entropy) {
+    return mbedtls_ctr_drbg_seed(random, mbedtls_entropy_func, entropy, NULL, 0);
+}
+
+/// Fills the profile that this project accepts: SHA-256 and up, P-256 and up, RSA from 2,048 bits.
+static inline void cmbedtls_fill_profile(mbedtls_x509_crt_profile *profile) {
+    profile->allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384)
+        | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA512);
+    profile->allowed_pks = 0xFFFFFFF;
+    profile->allowed_curves = MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP256R1)
+        | MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP384R1) | MBEDTLS_X509_ID_FLAG(MBEDTLS_ECP_DP_SECP521R1);
+    profile->rsa_min_bitlen = 2048;
+}
+
+/// Whether the certificate has `address` (4 or 16 octets) as a subject alternative name of the type IP address.
+static inline int cmbedtls_has_address(const mbedtls_x509_crt *certificate, const unsigned char *address, size_t count) {
+    for (const mbedtls_x509_sequence *name = &certificate->subject_alt_names; name != NULL; name = name->next) {
+        if ((name->buf.tag & 0x1F) == 7 && name->buf.len == count && memcmp(name->buf.p, address, count) == 0) return 1;
+    }
+    return 0;
+}
+
+/// Copies the n-th DNS name of the certificate, or the common name if it has none, to `text`; returns its length, 0 at the end.
+static inline size_t cmbedtls_name(const mbedtls_x509_crt *certificate, int index, char *text, size_t capacity) {
+    int found = 0;
+    for (const mbedtls_x509_sequence *name = &certificate->subject_alt_names; name != NULL; name = name->next) {
+        if ((name->buf.tag & 0x1F) != 2) continue;
+        if (found++ != index) continue;
+        size_t count = name->buf.len < capacity ? name->buf.len : capacity;
+        memcpy(text, name->buf.p, count);
+        return count;
+    }
+    if (found > 0 || index > 0) return 0;
+    for (const mbedtls_x509_name *name = &certificate->subject; name != NULL; name = name->next) {
+        if (name->oid.len == 3 && memcmp(name->oid.p, "\x55\x04\x03", 3) == 0) {
+            size_t count = name->val.len < capacity ? name->val.len : capacity;
+            memcpy(text, name->val.p, count);
+            return count;
+        }
+    }
+    return 0;
+}
+#endif
 #endif

@@ -1,0 +1,27 @@
+internal import CMbedTLS
+
+/// Bytes that are never printed, and that are wiped when nobody uses them any more.
+@safe
+public final class SecretBytes: @unchecked Sendable {
+    // @unchecked: the bytes are written once, in `init`, and wiped in `deinit`.
+    private let bytes: UnsafeMutableBufferPointer<UInt8>
+
+    /// Keeps a copy of `bytes`; the caller's own remain the caller's to wipe.
+    public init(_ bytes: [UInt8]) {
+        unsafe self.bytes = .allocate(capacity: bytes.count)
+        for index in bytes.indices { unsafe self.bytes[index] = bytes[index] }
+    }
+
+    deinit {
+        unsafe mbedtls_platform_zeroize(bytes.baseAddress, bytes.count)
+        unsafe bytes.deallocate()
+    }
+
+    /// How many bytes there are.
+    public var count: Int { unsafe bytes.count }
+
+    /// Calls `body` with the bytes.
+    public func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
+        unsafe body(Span(_unsafeElements: UnsafeBufferPointer(bytes)))
+    }
+}
