@@ -1,0 +1,296 @@
+#if !hasFeature(Embedded)
+public import Kernel
+public import SAL
+
+/// TLS 1.2 over a ``SAL/ByteStream``, as a ``SAL/ByteStream``.
+///
+/// The handler is told that it is open when the handshake is over. What one turn of the loop sends becomes as few records as
+/// possible. When it fails, ``failure`` says why before the handler is told ``SAL/SocketError/security(code:)``.
+public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler {
+    /// How many bytes wait to be encrypted before ``send(_:)`` takes less than it is given.
+    static let sendBufferBytes = 65_536
+
+    private enum State {
+        /// The stream below connects.
+        case opening
+        case handshaking
+        case open
+        /// What was sent is still to be encrypted, then follow close_notify and the end.
+        case closing
+        /// The end is known; it is told when the handler has taken all that was received before.
+        case ending(SocketError?)
+        case closed
+    }
+
+    /// Who is told what happens.
+    public var handler: (any ByteStreamHandler)?
+    /// Why the stream failed, if it did.
+    public private(set) var failure: SecureTransportError?
+    private let loop: EventLoop
+    private var engine: TLSEngine?
+    private var below: (any ByteStream)?
+    private var state = State.opening
+    private var outgoing = ByteQueue()
+    private var owesWritable = false
+    /// Decrypted bytes that the handler has not taken.
+    private var untaken: [UInt8] = []
+    private var mayOffer = false
+    private var isAtEndOfTurn = false
+    private lazy var deadlineTimer = Timer(on: loop)
+
+    init(
+        _ context: TLSContext,
+        host: [UInt8],
+        loop: EventLoop,
+        deadline: Duration,
+        handler: any ByteStreamHandler
+    ) {
+        self.loop = loop
+        self.handler = handler
+        do throws(SecureTransportError) {
+            // The engine must not keep the stream that owns it; it is detached before the stream goes away.
+            engine = try TLSEngine(context, host: host) { [unowned self] bytes in below?.send(bytes) ?? 0 }
+        } catch { fail(error) }
+        deadlineTimer.start(at: deadline, handler: self)
+    }
+
+    deinit { engine?.detach() }
+
+    /// Sets the stream to secure, whose handler this is.
+    func attach(to stream: any ByteStream) {
+        if case .opening = state { below = stream } else { stream.abort() }
+    }
+
+    // MARK: ByteStream
+
+    /// Takes bytes to send; they are encrypted at the end of the turn.
+    public func send(_ bytes: Span<UInt8>) -> Int {
+        guard case .open = state else { return 0 }
+        let count = min(bytes.count, Self.sendBufferBytes - outgoing.count)
+        if count < bytes.count { owesWritable = true }
+        if count > 0 {
+            outgoing.append(bytes.extracting(first: count))
+            askForEndOfTurn()
+        }
+        return count
+    }
+
+    /// Says that the handler can take bytes again.
+    public func resumeReceiving() {
+        mayOffer = true
+        askForEndOfTurn()
+    }
+
+    /// Sends what was taken and close_notify, then closes.
+    public func close() {
+        switch state {
+        case .opening, .handshaking: abort()
+        case .open:
+            state = .closing
+            untaken = []
+            askForEndOfTurn()
+        case .closing, .ending, .closed: break
+        }
+    }
+
+    /// Closes at once.
+    public func abort() {
+        switch state {
+        case .ending, .closed: return
+        case .opening, .handshaking, .open, .closing: break
+        }
+        untaken = []
+        end(nil, aborts: true)
+    }
+
+    // MARK: ByteStreamHandler, of the stream below
+
+    /// The stream below is up: the handshake begins.
+    public func opened() {
+        guard case .opening = state else { return }
+        state = .handshaking
+        advance()
+    }
+
+    /// Ciphertext arrived.
+    public func received(_ bytes: Span<UInt8>) -> Int {
+        guard let engine else { return bytes.count }
+        switch state {
+        case .opening: return 0
+        case .ending, .closed: return bytes.count
+        case .handshaking, .open, .closing: break
+        }
+        guard untaken.isEmpty else { return 0 }
+        return engine.receive(bytes) { advance() }
+    }
+
+    /// The stream below has room again.
+    public func writable() {
+        switch state {
+        case .handshaking: advance()
+        case .open, .closing: flush()
+        case .opening, .ending, .closed: break
+        }
+    }
+
+    /// The stream below is over.
+    public func closed(_ error: SocketError?) {
+        below = nil
+        switch state {
+        case .closed: return
+        // Our own goodbye went first; what the peer does then does not matter.
+        case .closing, .ending: end(nil, aborts: false)
+        case .opening, .handshaking:
+            if let error { end(error, aborts: false) } else { fail(.closedInHandshake) }
+        case .open:
+            if let error { end(error, aborts: false) } else { fail(.truncated) }
+        }
+    }
+
+    // MARK: The session
+
+    /// Goes on with the handshake, and then reads what there is.
+    private func advance() {
+        guard let engine else { return }
+        do throws(SecureTransportError) {
+            if case .handshaking = state {
+                guard try engine.handshake() == .done else { return }
+                deadlineTimer.stop()
+                state = .open
+                handler?.opened()
+            }
+            while untaken.isEmpty, isReading {
+                let outcome = try engine.read { bytes in
+                    guard case .open = state else { return }
+                    let taken = handler?.received(bytes) ?? 0
+                    precondition(taken >= 0 && taken <= bytes.count, "a handler took more than it was given")
+                    // The handler may have closed the stream meanwhile.
+                    guard case .open = state, taken < bytes.count else { return }
+                    let rest = bytes.extracting(droppingFirst: taken)
+                    untaken.reserveCapacity(rest.count)
+                    for index in rest.indices { untaken.append(rest[index]) }
+                }
+                switch outcome {
+                case .done: continue
+                case .blocked: return
+                case .ended: return end(nil, aborts: false)
+                }
+            }
+        } catch { fail(error) }
+    }
+
+    private var isReading: Bool {
+        switch state {
+        case .open, .closing: true
+        case .opening, .handshaking, .ending, .closed: false
+        }
+    }
+
+    private func offerUntaken() {
+        mayOffer = false
+        guard !untaken.isEmpty else { return }
+        let offered = untaken
+        let taken = handler?.received(offered.span) ?? 0
+        precondition(taken >= 0 && taken <= offered.count, "a handler took more than it was given")
+        untaken = taken == offered.count ? [] : Array(offered[taken...])
+        guard untaken.isEmpty else { return }
+        switch state {
+        case .open:
+            // mbedTLS may hold more of what has arrived; the stream below holds the rest.
+            advance()
+            if untaken.isEmpty { below?.resumeReceiving() }
+        case .ending: askForEndOfTurn()
+        case .opening, .handshaking, .closing, .closed: break
+        }
+    }
+
+    private func flush() {
+        guard let engine else { return }
+        do throws(SecureTransportError) {
+            while !outgoing.isEmpty {
+                var failure: SecureTransportError?
+                let count = outgoing.withSpan { bytes in
+                    do throws(SecureTransportError) { return try engine.write(bytes) } catch {
+                        failure = error
+                        return 0
+                    }
+                }
+                if let failure { throw failure }
+                guard count > 0 else { return }
+                outgoing.removeFirst(count)
+            }
+            if case .closing = state {
+                guard try engine.closeNotify() == .done else { return }
+                return end(nil, aborts: false)
+            }
+            if owesWritable {
+                owesWritable = false
+                handler?.writable()
+            }
+        } catch { fail(error) }
+    }
+
+    // MARK: Ending
+
+    private func fail(_ error: SecureTransportError) {
+        switch state {
+        case .ending, .closed: return
+        case .opening, .handshaking, .open, .closing: break
+        }
+        failure = error
+        if case .protocolFailure(let code) = error {
+            end(.security(code: code), aborts: false)
+        } else {
+            end(.security(code: 0), aborts: false)
+        }
+    }
+
+    private func end(_ error: SocketError?, aborts: Bool) {
+        deadlineTimer.stop()
+        outgoing.removeAll()
+        if let below {
+            self.below = nil
+            below.handler = nil
+            if aborts { below.abort() } else { below.close() }
+        }
+        if case .ending = state {} else { state = .ending(error) }
+        askForEndOfTurn()
+    }
+
+    /// The deadline has passed.
+    public func timerFired(_ timer: Timer) {
+        switch state {
+        case .opening, .handshaking:
+            failure = .timedOut
+            end(.timedOut, aborts: true)
+        case .open, .closing, .ending, .closed: break
+        }
+    }
+
+    private func askForEndOfTurn() {
+        if isAtEndOfTurn { return }
+        isAtEndOfTurn = true
+        loop.atEndOfTurn(self)
+    }
+
+    /// Does what the turn has asked for.
+    public func endOfTurn() {
+        isAtEndOfTurn = false
+        switch state {
+        case .open, .closing:
+            if mayOffer { offerUntaken() }
+            flush()
+        case .ending(let error):
+            if mayOffer { offerUntaken() }
+            guard untaken.isEmpty else { return }
+            state = .closed
+            engine?.detach()
+            engine = nil
+            let handler = self.handler
+            self.handler = nil
+            handler?.closed(error)
+        case .opening, .handshaking, .closed: break
+        }
+    }
+}
+#endif
