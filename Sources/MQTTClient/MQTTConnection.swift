@@ -1,5 +1,8 @@
 public import Kernel
 public import SAL
+#if !hasFeature(Embedded)
+internal import SecureTransport
+#endif
 
 /// What an ``MQTTConnection`` tells; all calls are made on its loop.
 public protocol MQTTConnectionHandler: AnyObject {
@@ -132,10 +135,16 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public func closed(_ error: SocketError?) {
         switch state {
         case .idle, .waiting: return
-        case .opening, .open:
-            let cause: MQTTError = if let error { .transport(error) } else { .closedByServer }
-            lost(cause)
+        case .opening(let stream), .open(let stream): lost(Self.cause(error, of: stream))
         }
+    }
+
+    private static func cause(_ error: SocketError?, of stream: any ByteStream) -> MQTTError {
+        guard let error else { return .closedByServer }
+        #if !hasFeature(Embedded)
+        if let failure = (stream as? SecureStream)?.failure { return .secure(failure) }
+        #endif
+        return .transport(error)
     }
 
     /// Ends the connection for `error`.

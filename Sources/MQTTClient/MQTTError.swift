@@ -1,4 +1,7 @@
 public import SAL
+#if !hasFeature(Embedded)
+public import SecureTransport
+#endif
 
 /// Every way in which MQTT can fail.
 @nonexhaustive
@@ -35,6 +38,10 @@ public enum MQTTError: Error, Equatable, Sendable {
     case cancelled
     /// The byte stream below failed.
     case transport(SocketError)
+    #if !hasFeature(Embedded)
+    /// The TLS connection below failed.
+    case secure(SecureTransportError)
+    #endif
 }
 
 /// What a server did against the standard.

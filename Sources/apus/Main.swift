@@ -1,1 +1,44 @@
-@main enum Main { static func main() {} }
+internal import CLinux
+
+@main struct Apus {
+    static let commands: [Command] = [
+        pubCommand, subCommand,
+    ]
+
+    static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }
+
+    private static func run(_ arguments: [String]) async -> Int32 {
+        guard let name = arguments.first, !["help", "--help", "-h"].contains(name) else {
+            Console.raw(overview)
+            return arguments.isEmpty ? 2 : 0
+        }
+        guard let command = commands.first(where: { $0.name == name }) else {
+            Console.error("there is no command '\(name)'; 'apus --help' lists them")
+            return 2
+        }
+        let rest = Array(arguments.dropFirst())
+        if rest.contains("--help") {
+            Console.raw(command.help)
+            return 0
+        }
+        do {
+            return try await command.run(try Arguments(rest, options: command.options))
+        } catch let error as UsageError {
+            Console.error("\(error.message); see 'apus \(name) --help'")
+            return 2
+        } catch {
+            Console.error("\(name): \(sentence(for: error))")
+            return 1
+        }
+    }
+
+    private static var overview: String {
+        let width = commands.map(\.name.count).max() ?? 0
+        var text = "Apus: devices, hubs and modems of the IoT on the command line.\n\nUsage: apus COMMAND [OPTIONS]\n\n"
+        for command in commands {
+            text +=
+                "  \(command.name)\(String(repeating: " ", count: width - command.name.count + 2))\(command.summary)\n"
+        }
+        return text + "\n'apus COMMAND --help' tells more.\n"
+    }
+}

@@ -4,14 +4,13 @@ internal import SAL
 
 /// The side of an ``MQTTClient`` that lives on the loop: it turns the connection's callbacks into continuations.
 final class ClientCore: MQTTConnectionHandler {
-    typealias Answer = CheckedContinuation<Result<QoS?, MQTTError>, Never>
     typealias Signal = CheckedContinuation<Result<Void, MQTTError>, Never>
 
     let connection: MQTTConnection
     var subscriptions: [SubscriptionBuffer] = []
     private let states: AsyncStream<MQTTConnectionState>.Continuation
     private let prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
-    private var answers: [UInt16: Answer] = [:]
+    private var requests: [UInt16: PendingRequest] = [:]
     private var connectWaiters: [Signal] = []
     private let reconnects: Bool
 
@@ -36,14 +35,16 @@ final class ClientCore: MQTTConnectionHandler {
         connection.connect(handler: self)
     }
 
-    func wait(for packetID: UInt16, _ answer: Answer) { answers[packetID] = answer }
-
-    func cancelWait(for packetID: UInt16) {
-        answers.removeValue(forKey: packetID)?.resume(returning: .failure(.cancelled))
+    /// Sends a request, and keeps who waits for its answer: both at once, since the answer may arrive in the next turn of the loop.
+    func send(_ pending: PendingRequest, _ request: (MQTTConnection) throws(MQTTError) -> UInt16?) {
+        do throws(MQTTError) {
+            guard let packetID = try request(connection) else { return pending.finish(.success(nil)) }
+            requests[packetID] = pending
+        } catch { pending.finish(.failure(error)) }
     }
 
     private func answer(_ packetID: UInt16, _ result: Result<QoS?, MQTTError>) {
-        answers.removeValue(forKey: packetID)?.resume(returning: result)
+        requests.removeValue(forKey: packetID)?.finish(result)
     }
 
     // MARK: MQTTConnectionHandler
@@ -67,9 +68,9 @@ final class ClientCore: MQTTConnectionHandler {
         let waiters = connectWaiters
         connectWaiters = []
         for waiter in waiters { waiter.resume(returning: .failure(error)) }
-        let pending = answers
-        answers = [:]
-        for (_, answer) in pending { answer.resume(returning: .failure(error)) }
+        let pending = requests
+        requests = [:]
+        for (_, request) in pending { request.finish(.failure(error)) }
         for buffer in subscriptions { buffer.finish() }
         subscriptions = []
     }
@@ -92,6 +93,28 @@ final class ClientCore: MQTTConnectionHandler {
     func subscriptionLost(filter: [UInt8]) {
         for buffer in subscriptions where buffer.filter == filter { buffer.finish() }
         subscriptions.removeAll { $0.filter == filter }
+    }
+}
+
+/// Who waits for the answer to a request. Confined to the loop.
+final class PendingRequest {
+    typealias Continuation = CheckedContinuation<Result<QoS?, MQTTError>, Never>
+    private var continuation: Continuation?
+    private var isCancelled = false
+
+    func start(_ continuation: Continuation) {
+        if isCancelled { return continuation.resume(returning: .failure(.cancelled)) }
+        self.continuation = continuation
+    }
+
+    func finish(_ result: Result<QoS?, MQTTError>) {
+        continuation?.resume(returning: result)
+        continuation = nil
+    }
+
+    func cancel() {
+        isCancelled = true
+        finish(.failure(.cancelled))
     }
 }
 

@@ -87,13 +87,9 @@ public actor MQTTClient {
         qos: QoS = .atLeastOnce,
         isRetained: Bool = false
     ) async throws(MQTTError) {
-        let packetID = try core.connection.publish(
-            topic: topic.utf8.span,
-            payload: payload.span,
-            qos: qos,
-            isRetained: isRetained
-        )
-        if let packetID { _ = try await answer(to: packetID) }
+        _ = try await answer { connection throws(MQTTError) in
+            try connection.publish(topic: topic.utf8.span, payload: payload.span, qos: qos, isRetained: isRetained)
+        }
     }
 
     /// Publishes text, as ``publish(_:to:qos:isRetained:)-([UInt8],_,_,_)`` publishes bytes.
@@ -115,10 +111,11 @@ public actor MQTTClient {
     ) async throws(MQTTError) -> MQTTSubscription {
         // The buffer is there first: retained messages may arrive together with the answer.
         let buffer = SubscriptionBuffer(filter: Array(filter.utf8), limit: limit)
-        let packetID = try core.connection.subscribe(to: filter.utf8.span, qos: qos)
         core.subscriptions.append(buffer)
         do {
-            let granted = try await answer(to: packetID)
+            let granted = try await answer { connection throws(MQTTError) in
+                try connection.subscribe(to: filter.utf8.span, qos: qos)
+            }
             return MQTTSubscription(
                 client: self,
                 buffer: LoopConfined(buffer),
@@ -135,7 +132,9 @@ public actor MQTTClient {
     /// Ends a subscription; its sequence ends.
     public func unsubscribe(_ subscription: MQTTSubscription) async throws(MQTTError) {
         guard remove(subscription.buffer.value) else { return }
-        _ = try await answer(to: try core.connection.unsubscribe(from: subscription.filter.utf8.span))
+        _ = try await answer { connection throws(MQTTError) in
+            try connection.unsubscribe(from: subscription.filter.utf8.span)
+        }
     }
 
     /// Lets go of a subscription that nobody reads any more.
@@ -165,13 +164,17 @@ public actor MQTTClient {
         }
     }
 
-    private func answer(to packetID: UInt16) async throws(MQTTError) -> QoS? {
-        let box = coreOnLoop
+    private func answer(to request: (MQTTConnection) throws(MQTTError) -> UInt16?) async throws(MQTTError) -> QoS? {
+        let pending = PendingRequest()
+        let box = LoopConfined(pending)
         let loop = self.loop
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { core.wait(for: packetID, $0) }
+            await withCheckedContinuation { continuation in
+                pending.start(continuation)
+                core.send(pending, request)
+            }
         } onCancel: {
-            loop.execute { box.value.cancelWait(for: packetID) }
+            loop.execute { box.value.cancel() }
         }
         return try result.get()
     }

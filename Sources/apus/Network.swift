@@ -1,0 +1,66 @@
+internal import ATAdapter
+internal import CLinux
+internal import Kernel
+internal import SAL
+internal import SecureTransport
+
+/// A mistake that is the user's to mend, as a sentence.
+struct Failure: Error {
+    let message: String
+    init(_ message: String) { self.message = message }
+}
+
+/// The bytes of a file.
+func readFile(_ path: String) throws(Failure) -> [UInt8] {
+    let descriptor = clinux_open(path, O_RDONLY | O_CLOEXEC, 0)
+    guard descriptor >= 0 else { throw Failure("cannot read \(path): \(String(cString: strerror(clinux_errno())))") }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    while true {
+        let chunk = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
+            count = max(0, read(descriptor, buffer.baseAddress, buffer.count))
+        }
+        if chunk.isEmpty { return bytes }
+        bytes += chunk
+    }
+}
+
+/// The bytes that a hexadecimal text stands for.
+func hexadecimal(_ text: String) -> [UInt8]? {
+    let digits = text.compactMap(\.hexDigitValue)
+    guard digits.count == text.count, digits.count % 2 == 0 else { return nil }
+    return stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0] << 4 | digits[$0 + 1]) }
+}
+
+/// What the options say about TLS; `nil` without any.
+func tlsConfiguration(_ arguments: Arguments) throws -> TLSConfiguration? {
+    var configuration = TLSConfiguration()
+    if let text = arguments["psk"] {
+        guard let identity = arguments["psk-identity"] else { throw UsageError("--psk needs --psk-identity") }
+        guard let key = hexadecimal(text), !key.isEmpty else { throw UsageError("--psk is a hexadecimal number") }
+        configuration.identity = .preSharedKey(identity: Array(identity.utf8), key: SecretBytes(key))
+        configuration.suites = .legacyPreSharedKey
+        return configuration
+    }
+    guard let anchors = arguments["cafile"] else {
+        guard !arguments.has("cert"), !arguments.has("key") else { throw UsageError("--cert and --key need --cafile") }
+        return nil
+    }
+    configuration.trust = .anchors(try readFile(anchors))
+    if let certificate = arguments["cert"] {
+        guard let key = arguments["key"] else { throw UsageError("--cert needs --key") }
+        configuration.identity = .certificate(
+            chain: try readFile(certificate),
+            privateKey: SecretBytes(try readFile(key))
+        )
+    }
+    return configuration
+}
+
+/// The way to the server: Linux sockets or a modem, with TLS on top if there is a configuration for it.
+func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Network {
+    let loop = EventLoop.start()
+    let network: any Network = LinuxNetwork(loop: loop)
+    guard let tls else { return network }
+    return try SecureNetwork(over: network, tls)
+}

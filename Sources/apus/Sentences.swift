@@ -1,0 +1,106 @@
+internal import CLinux
+internal import MQTTClient
+internal import QCloudIoTHub
+internal import SAL
+internal import SecureTransport
+
+/// What an error means for the user, and what to do next.
+func sentence(for error: any Error) -> String {
+    switch error {
+    case let error as Failure: error.message
+    case let error as UsageError: error.message
+    case let error as MQTTError: sentence(for: error)
+    case let error as SocketError: sentence(for: error)
+    case let error as SecureTransportError: sentence(for: error)
+    case let error as HubIdentityError: sentence(for: error)
+    case is CancellationError: "interrupted"
+    default: "\(error)"
+    }
+}
+
+func sentence(for error: MQTTError) -> String {
+    switch error {
+    case .connectionRefused(.badUserNameOrPassword): "the server refused the user name or the password"
+    case .connectionRefused(.notAuthorized):
+        "the server refused the login; its log says why (wrong key, expired, disabled, unknown)"
+    case .connectionRefused(.identifierRejected): "the server refused the client identifier; try another with -i"
+    case .connectionRefused(.unacceptableProtocolVersion): "the server does not speak MQTT 3.1.1"
+    case .connectionRefused(.serverUnavailable): "the server says that it is not available now"
+    case .connectionRefused(let code): "the server refused the connection with code \(code.rawValue)"
+    case .subscriptionRefused: "the server refused the subscription; the topic may belong to somebody else"
+    case .invalidTopicName: "the topic is empty, too long, or has a wildcard in it"
+    case .invalidTopicFilter: "the topic filter is not valid: '+' stands for one whole level, '#' for all that follow"
+    case .invalidConnectOptions: "client identifier, user name, password or keep alive is not allowed by MQTT"
+    case .packetTooLarge(let bytes, let limit): "a message of \(bytes) bytes is over the limit of \(limit)"
+    case .tooManyInFlight(let limit): "\(limit) messages wait for their acknowledgement; wait for some first"
+    case .notConnected: "there is no connection"
+    case .protocolViolation(let violation): "the server does not keep to MQTT (\(violation)); is it an MQTT server?"
+    case .connectTimedOut: "something accepted the connection but did not answer; is it an MQTT server?"
+    case .keepAliveTimedOut: "the server fell silent"
+    case .closedByServer: "the server closed the connection"
+    case .disconnected: "disconnected"
+    case .cancelled: "interrupted"
+    case .transport(let error): sentence(for: error)
+    case .secure(let error): sentence(for: error)
+    @unknown default: "\(error)"
+    }
+}
+
+func sentence(for error: SocketError) -> String {
+    switch error {
+    case .refused: "nobody listens there; is the server running, and is the port right?"
+    case .unreachable: "there is no way to that address from here"
+    case .timedOut: "no answer in time"
+    case .reset: "the connection broke"
+    case .nameNotFound: "that host name has no address; is it spelled right?"
+    case .noNetwork: "the modem is not attached to its network"
+    case .tooManySockets: "no sockets are left"
+    case .messageTooLong: "the datagram is larger than the network takes"
+    case .streamDamaged: "a send may have been taken in part, so the connection was closed"
+    case .overflow: "more arrived than there was room for"
+    case .deviceRestarted: "the modem restarted or was unplugged"
+    case .denied: "access was denied"
+    case .closed: "the connection is closed"
+    case .security: "the secure connection failed"
+    case .other(let code): String(cString: strerror(code))
+    @unknown default: "\(error)"
+    }
+}
+
+func sentence(for error: SecureTransportError) -> String {
+    switch error {
+    case .badConfiguration(let part, let code):
+        switch part {
+        case .anchors: "the trusted certificates cannot be read (mbedTLS \(code)); they must be PEM or DER"
+        case .certificateChain: "the client's certificate cannot be read (mbedTLS \(code)); it must be PEM or DER"
+        case .privateKey: "the private key cannot be read (mbedTLS \(code)); is it PEM or DER, and the password right?"
+        case .keyDoesNotMatchCertificate: "the private key is not that of the certificate"
+        case .preSharedKey: "the pre-shared key or its identity is empty or too long"
+        case .serverName: "the server's name cannot be used for TLS"
+        case .entropy: "the system gives no random numbers"
+        case .other: "mbedTLS cannot be set up (\(code))"
+        }
+    case .certificateRejected(let problems, let names, let wanted):
+        problems.contains(.wrongName)
+            ? "the server's certificate is for \(names.joined(separator: ", ")), not for \(wanted)"
+            : "the server's certificate is \(problems)"
+    case .alertReceived(let alert): "the server refused the secure connection: \(alert)"
+    case .protocolFailure(let code): "the secure connection failed (mbedTLS \(code)); is it a TLS server?"
+    case .closedInHandshake: "the server closed the connection in the handshake; does it expect TLS, or a certificate?"
+    case .truncated: "the connection was cut: the server did not say goodbye"
+    case .timedOut: "the server did not finish the handshake in time; is it a TLS server?"
+    case .outOfMemory: "out of memory"
+    case .transport(let error): sentence(for: error)
+    @unknown default: "\(error)"
+    }
+}
+
+func sentence(for error: HubIdentityError) -> String {
+    switch error {
+    case .invalidProductID: "a product ID is 10 characters of A-Z and 0-9"
+    case .invalidDeviceName: "a device name is 1 to 48 characters of A-Z, a-z, 0-9, '_' and '-'"
+    case .invalidDeviceSecret: "a device secret is base64 text, as the hub shows it"
+    case .invalidConnectionID: "a connection ID is 5 letters and digits"
+    @unknown default: "\(error)"
+    }
+}
