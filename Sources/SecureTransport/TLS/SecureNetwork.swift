@@ -36,23 +36,4 @@ public final class SecureNetwork: Network {
         RefusedDatagramSocket(loop: loop, handler: handler)
     }
 }
-
-/// A datagram socket that ends before it begins.
-private final class RefusedDatagramSocket: DatagramSocket, EndOfTurnHandler {
-    var handler: (any DatagramHandler)?
-    let maximumDatagramBytes = 0
-
-    init(loop: EventLoop, handler: any DatagramHandler) {
-        self.handler = handler
-        loop.atEndOfTurn(self)
-    }
-
-    func send(_ datagram: Span<UInt8>, to peer: SocketAddress?) throws(SocketError) { throw .closed }
-    func close() {}
-    func endOfTurn() {
-        let handler = self.handler
-        self.handler = nil
-        handler?.closed(.denied(code: 0))
-    }
-}
 #endif

@@ -124,8 +124,10 @@ final class TLSEngine {
 
     fileprivate func takeInput(_ buffer: UnsafeMutableBufferPointer<UInt8>) -> Int32 {
         let count = unsafe min(buffer.count, input.count)
-        guard count > 0 else { return MBEDTLS_ERR_SSL_WANT_READ }
-        unsafe buffer.baseAddress?.update(from: input.baseAddress!, count: count)  // swift-format-ignore: NeverForceUnwrap
+        guard count > 0, let source = unsafe input.baseAddress, let target = unsafe buffer.baseAddress else {
+            return MBEDTLS_ERR_SSL_WANT_READ
+        }
+        unsafe target.update(from: source, count: count)
         unsafe input = UnsafeBufferPointer(rebasing: input[count...])
         return Int32(count)
     }
