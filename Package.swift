@@ -50,7 +50,7 @@ let package = Package(
 
         // Simulators and the command line.
         .target(name: "ModemSimulator", dependencies: ["CLinux"], swiftSettings: hosted),
-        .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator"], swiftSettings: hosted),
+        .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         .target(name: "HubPlugin", linkerSettings: [.linkedLibrary("crypto")]),
         .target(name: "HubSimulator", dependencies: ["CLinux", "CPahoMQTT", "CCoAP", "CcJSON"], swiftSettings: hosted),
         .executableTarget(

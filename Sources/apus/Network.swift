@@ -60,7 +60,22 @@ func tlsConfiguration(_ arguments: Arguments) throws -> TLSConfiguration? {
 /// The way to the server: Linux sockets or a modem, with TLS on top if there is a configuration for it.
 func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Network {
     let loop = EventLoop.start()
-    let network: any Network = LinuxNetwork(loop: loop)
+    var network: any Network = LinuxNetwork(loop: loop)
+    if let modem { network = try await openModem(modem, loop: loop) }
     guard let tls else { return network }
     return try SecureNetwork(over: network, tls)
+}
+
+/// The modem at the serial device `path`.
+func openModem(_ path: String, loop: EventLoop, configuration: ModemConfiguration = .init()) async throws -> Modem {
+    let modem: Result<Modem, SocketError> = await withCheckedContinuation { continuation in
+        loop.execute {
+            continuation.resume(
+                returning: Result { () throws(SocketError) in
+                    Modem(serial: try SerialPort.open(path: path, loop: loop), loop: loop, configuration: configuration)
+                }
+            )
+        }
+    }
+    do { return try modem.get() } catch { throw Failure("cannot open the modem at \(path): \(sentence(for: error))") }
 }

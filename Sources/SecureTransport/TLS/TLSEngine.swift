@@ -124,7 +124,7 @@ final class TLSEngine {
 
     fileprivate func takeInput(_ buffer: UnsafeMutableBufferPointer<UInt8>) -> Int32 {
         let count = unsafe min(buffer.count, input.count)
-        guard count > 0, let source = unsafe input.baseAddress, let target = unsafe buffer.baseAddress else {
+        guard count > 0, let source = unsafe input.baseAddress, let target = buffer.baseAddress else {
             return MBEDTLS_ERR_SSL_WANT_READ
         }
         unsafe target.update(from: source, count: count)

@@ -1,0 +1,46 @@
+/// How a simulated modem is made.
+public struct ModemSimulatorConfiguration: Sendable {
+    /// The generations of ESP-AT firmware that differ in their answers.
+    public enum Generation: Sendable {
+        /// 1.7 on ESP8266.
+        case v1
+        /// 2.0 to 3.2.
+        case v2
+    }
+
+    /// The firmware that it behaves like.
+    public var generation = Generation.v2
+    /// The seed of everything random in it.
+    public var seed: UInt64 = 1
+    /// What it does worse than it should.
+    public var faults = Faults()
+    /// The bits per second of the line, ten to a byte; 0 does not hold anything back.
+    public var baudRate = 0
+    /// A stable path that always leads to the current device.
+    public var link: String?
+    /// The signal strength that it reports, in dBm; it varies by a few around that.
+    public var signal = -52
+
+    /// A modem with firmware 2.x that does everything right.
+    public init() {}
+}
+
+/// Why a simulated modem could not be made.
+public struct ModemSimulatorError: Error, CustomStringConvertible {
+    /// What went wrong, and what to do.
+    public let description: String
+}
+
+/// What a simulated modem has done so far.
+public struct ModemStatistics: Sendable, Equatable {
+    /// Command lines received.
+    public var commands = 0
+    /// Bytes received from the host, and sent to it.
+    public var bytesIn = 0
+    /// Bytes sent to the host.
+    public var bytesOut = 0
+    /// Links opened.
+    public var linksOpened = 0
+    /// Command lines that no such modem knows.
+    public var unknownCommands = 0
+}
