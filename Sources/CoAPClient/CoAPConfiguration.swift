@@ -1,0 +1,60 @@
+/// How a client behaves towards one peer: the transmission parameters of RFC 7252, 4.8, and the client's own limits.
+public struct CoAPConfiguration: Sendable {
+    /// ACK_TIMEOUT: the least time before a confirmable message is sent for the second time.
+    public var acknowledgementTimeout: Duration = .seconds(2)
+    /// ACK_RANDOM_FACTOR in percent: that time is drawn, once per message, between the least and this much of it. 100 to 1,000.
+    public var acknowledgementRandomFactorPercent = 150
+    /// MAX_RETRANSMIT: how often a confirmable message is sent again, each time after twice the wait before. 0 to 16.
+    public var maximumRetransmissions = 4
+    /// MAX_LATENCY: how long a datagram may be on its way.
+    public var maximumLatency: Duration = .seconds(100)
+    /// EXCHANGE_LIFETIME, within which no message ID is used twice, where it shall not be what RFC 7252, 4.8.2 computes (247 s). As there are
+    /// 65,536 IDs, it bounds the rate of requests to one peer: to about 250 a second by default. Requests beyond that wait.
+    public var exchangeLifetime: Duration?
+    /// NSTART: how many requests may be on their way that were not acknowledged or answered yet. The others wait.
+    public var outstandingLimit = 1
+    /// How many requests may be unfinished: waiting for their turn, for an acknowledgement or for a response. 1 to 32,768.
+    public var requestLimit = 64
+    /// How long to wait for the response to a non-confirmable request without a timeout of its own. A confirmable one is
+    /// given EXCHANGE_LIFETIME.
+    public var nonConfirmableTimeout: Duration = .seconds(10)
+    /// How many random bytes a token has, 2 to 8.
+    public var tokenBytes = 4
+    /// The largest request that is sent, in bytes (RFC 7252, 4.6).
+    public var maximumMessageBytes = 1_152
+    /// How many separate responses are remembered, so that a copy of one is known for what it is.
+    public var duplicateLimit = 32
+    /// Critical options of responses that the user of the client deals with, beside those of RFC 7252 itself.
+    public var understoodOptions: [CoAPOptionNumber] = []
+    /// Whether an acknowledgement of code 2.03 with the request's token, and neither options nor payload, says "received, the response
+    /// follows separately", as that of Tencent Cloud IoT Hub does. By the standard it would be a response without content; to
+    /// requests with an ETag option, where 2.03 has a meaning, it stays one.
+    public var treatsEmptyValidAsAcknowledgement = false
+
+    /// How long to wait for the datagram socket: the peer's name, the modem, the secure layer.
+    public var openTimeout: Duration = .seconds(10)
+
+    /// The defaults of the standard.
+    public init() {}
+
+    /// MAX_TRANSMIT_SPAN: from the first to the last transmission of a message, at most.
+    var transmitSpan: Duration { acknowledgementTimeout * ((1 << retransmissions) - 1) * randomPercent / 100 }
+
+    /// EXCHANGE_LIFETIME: how long a message ID stays taken.
+    var effectiveExchangeLifetime: Duration {
+        exchangeLifetime ?? transmitSpan + maximumLatency * 2 + acknowledgementTimeout
+    }
+
+    /// NON_LIFETIME: how long a copy of a non-confirmable message may arrive.
+    var nonConfirmableLifetime: Duration { transmitSpan + maximumLatency }
+
+    var retransmissions: Int { min(max(maximumRetransmissions, 0), 16) }
+
+    private var randomPercent: Int { min(max(acknowledgementRandomFactorPercent, 100), 1_000) }
+
+    /// The wait before the first retransmission, as `random`, any number, decides.
+    func firstTimeout(random: UInt64) -> Duration {
+        let spread = acknowledgementTimeout * (randomPercent - 100) / 100
+        return acknowledgementTimeout + spread * Int(random >> 44) / (1 << 20)
+    }
+}

@@ -1,0 +1,317 @@
+internal import Kernel
+internal import SAL
+
+/// Names a request that was given to a ``CoAPSession``; never used again.
+public struct CoAPExchangeID: Equatable, Hashable, Sendable {
+    let rawValue: UInt64
+}
+
+/// What a session has met that was not in order, since its start.
+public struct CoAPCounters: Equatable, Sendable {
+    /// Confirmable requests that were sent again, each copy.
+    public internal(set) var retransmissions = 0
+    /// Datagrams that are no CoAP messages.
+    public internal(set) var malformed = 0
+    /// Copies of responses that had arrived before.
+    public internal(set) var duplicates = 0
+    /// Messages that fit no request: late or foreign responses, acknowledgements and resets, and requests to us.
+    public internal(set) var unexpected = 0
+    /// Resets that were sent.
+    public internal(set) var resetsSent = 0
+}
+
+/// The rules of RFC 7252 for a client and one peer, as a struct that is given datagrams and time.
+///
+/// Call ``transportOpened(at:)`` when datagrams can be sent, ``send(_:timeout:at:)`` for each request, and feed what arrives to
+/// ``receive(_:isTruncated:at:)``. After each call drain ``nextOutput()`` and set a timer for ``deadline``.
+public struct CoAPSession: Sendable {
+    /// What the driver does next, in this order.
+    public enum Output: Equatable, Sendable {
+        /// Send this datagram to the peer.
+        case transmit([UInt8])
+        /// A request is over.
+        case finished(CoAPExchangeID, Result<CoAPResponse, CoAPError>)
+    }
+
+    /// A request from ``send(_:timeout:at:)`` until it is finished.
+    struct Exchange: Sendable {
+        enum State {
+            /// It waits for its turn.
+            case waiting
+            /// Confirmable, and neither acknowledged nor answered: it counts as outstanding.
+            case unacknowledged(transmissions: Int, timeout: Duration, resendAt: Duration)
+            /// Acknowledged.
+            case acknowledged
+            /// Not confirmable, and on its way: it counts as outstanding too (RFC 7252, 4.7).
+            case unacknowledgeable
+        }
+
+        let id: CoAPExchangeID
+        /// Drawn when it goes out, as the message ID is.
+        var token: CoAPToken
+        let isConfirmable: Bool
+        let hasETag: Bool
+        /// The time that the user gives it; without one it is set when the request goes out.
+        var giveUpAt: Duration?
+        var state = State.waiting
+        var messageID: UInt16 = 0
+        /// What is transmitted; given back when that can happen no more.
+        var datagram: [UInt8]
+
+        var isOutstanding: Bool {
+            switch state {
+            case .unacknowledged, .unacknowledgeable: true
+            case .waiting, .acknowledged: false
+            }
+        }
+    }
+
+    /// A separate response that was delivered: its copies are acknowledged too, and go no further.
+    struct Delivered {
+        let messageID: UInt16
+        let token: CoAPToken
+        let forgetAt: Duration
+    }
+
+    /// How the session behaves.
+    public let configuration: CoAPConfiguration
+    /// What it has met that was not in order.
+    public internal(set) var counters = CoAPCounters()
+    private let exchangeLifetime: Duration
+    private var random: CoAPRandom
+    private var messageIDs: MessageIDs
+    private var lastID: UInt64 = 0
+    private var isTransportOpen = false
+    private var waiting: RingQueue<Exchange>
+    /// Those that were transmitted, in no order.
+    var exchanges: [Exchange] = []
+    private var outstandingCount = 0
+    private var delivered: RingQueue<Delivered>
+    private var outputs = RingQueue<Output>(limit: .max)
+
+    /// When to call ``handleTimeout(at:)``, or `nil` while no timer runs. It may come before there is anything to do.
+    public private(set) var deadline: Duration?
+
+    /// A session without a transport. All that is random about it comes from `seed`.
+    public init(_ configuration: CoAPConfiguration = CoAPConfiguration(), seed: CoAPSeed) {
+        self.configuration = configuration
+        exchangeLifetime = configuration.effectiveExchangeLifetime
+        random = CoAPRandom(seed)
+        messageIDs = MessageIDs(first: UInt16(truncatingIfNeeded: random.next()))
+        waiting = RingQueue(limit: min(max(configuration.requestLimit, 1), 32_768))
+        delivered = RingQueue(limit: max(configuration.duplicateLimit, 1))
+    }
+
+    /// How many requests are not finished.
+    public var requestCount: Int { exchanges.count + waiting.count }
+
+    /// The next thing to do, or `nil` when there is nothing.
+    public mutating func nextOutput() -> Output? { outputs.dequeue() }
+
+    // MARK: The transport
+
+    /// Datagrams can be sent from now on: what waits goes out.
+    public mutating func transportOpened(at now: Duration) {
+        isTransportOpen = true
+        deadline = now
+        handleTimeout(at: now)
+    }
+
+    /// Datagrams cannot be sent until the next ``transportOpened(at:)``. Requests stay, and their time goes on.
+    public mutating func transportClosed() { isTransportOpen = false }
+
+    /// Ends all requests with `error`.
+    public mutating func failAll(_ error: CoAPError) {
+        let ended = exchanges
+        exchanges = []
+        outstandingCount = 0
+        deadline = nil
+        for exchange in ended { output(.finished(exchange.id, .failure(error))) }
+        while let exchange = waiting.dequeue() { output(.finished(exchange.id, .failure(error))) }
+    }
+
+    // MARK: Requests
+
+    /// Takes a request: it goes out at once, or when those before it are acknowledged or answered.
+    ///
+    /// `timeout` counts from now. Without one the request may wait for its turn for as long as it takes, and then has EXCHANGE_LIFETIME, or
+    /// ``CoAPConfiguration/nonConfirmableTimeout``, to be answered.
+    public mutating func send(
+        _ request: CoAPRequest,
+        timeout: Duration? = nil,
+        at now: Duration
+    ) throws(CoAPError) -> CoAPExchangeID {
+        try request.check()
+        guard requestCount < waiting.limit else { throw .tooManyRequests(limit: waiting.limit) }
+        let message = CoAPMessage(
+            type: request.isConfirmable ? .confirmable : .nonConfirmable,
+            code: request.method,
+            messageID: 0,
+            token: CoAPToken(bits: 0, count: min(max(configuration.tokenBytes, 2), 8)),
+            options: request.options,
+            payload: request.payload
+        )
+        guard message.encodedByteCount <= configuration.maximumMessageBytes else {
+            throw .messageTooLarge(bytes: message.encodedByteCount, limit: configuration.maximumMessageBytes)
+        }
+        lastID += 1
+        let exchange = Exchange(
+            id: CoAPExchangeID(rawValue: lastID),
+            token: message.token,
+            isConfirmable: request.isConfirmable,
+            hasETag: request.options.contains(.eTag),
+            giveUpAt: timeout.map { now + $0 },
+            datagram: message.encoded
+        )
+        _ = waiting.enqueue(exchange)
+        if let time = exchange.giveUpAt { wake(at: time) }
+        transmitWaiting(at: now)
+        return exchange.id
+    }
+
+    /// Ends a request with ``CoAPError/cancelled``, unless it is over. A response that still comes is rejected.
+    public mutating func cancel(_ id: CoAPExchangeID, at now: Duration) { fail(id, .cancelled, at: now) }
+
+    /// Ends a request with `error`, unless it is over.
+    mutating func fail(_ id: CoAPExchangeID, _ error: CoAPError, at now: Duration) {
+        if let index = exchanges.firstIndex(where: { $0.id == id }) {
+            finish(at: index, .failure(error))
+            transmitWaiting(at: now)
+        } else {
+            removeWaiting(error) { $0.id == id }
+        }
+    }
+
+    /// A token that no other unfinished request has. There are twice as many tokens, at least, as requests.
+    private mutating func unusedToken(byteCount count: Int) -> CoAPToken {
+        while true {
+            let token = CoAPToken(bits: random.next(), count: count)
+            if !exchanges.contains(where: { $0.token == token }) { return token }
+        }
+    }
+
+    /// The transport could not take `datagram`, and will not.
+    mutating func transmissionFailed(_ datagram: [UInt8], _ error: SocketError, at now: Duration) {
+        let messageID = UInt16(datagram[2]) << 8 | UInt16(datagram[3])
+        guard datagram[1] != CoAPCode.empty.rawValue, let index = outstanding(messageID) else { return }
+        finish(at: index, .failure(.transport(error)))
+        transmitWaiting(at: now)
+    }
+
+    /// Starts as many of the waiting requests as may be outstanding.
+    mutating func transmitWaiting(at now: Duration) {
+        while isTransportOpen, outstandingCount < max(configuration.outstandingLimit, 1), !waiting.isEmpty {
+            if let time = messageIDs.blockedUntil(at: now) { return wake(at: time) }
+            guard var exchange = waiting.dequeue() else { return }
+            exchange.messageID = messageIDs.take(at: now, lifetime: exchangeLifetime)
+            exchange.token = unusedToken(byteCount: exchange.token.count)
+            exchange.datagram[2] = UInt8(exchange.messageID >> 8)
+            exchange.datagram[3] = UInt8(exchange.messageID & 0xFF)
+            for index in 0..<exchange.token.count { exchange.datagram[4 + index] = exchange.token[index] }
+            output(.transmit(exchange.datagram))
+            let patience = exchange.isConfirmable ? exchangeLifetime : configuration.nonConfirmableTimeout
+            let giveUpAt = exchange.giveUpAt ?? now + patience
+            exchange.giveUpAt = giveUpAt
+            wake(at: giveUpAt)
+            if exchange.isConfirmable {
+                let timeout = configuration.firstTimeout(random: random.next())
+                exchange.state = .unacknowledged(transmissions: 1, timeout: timeout, resendAt: now + timeout)
+                wake(at: now + timeout)
+            } else {
+                exchange.state = .unacknowledgeable
+                exchange.datagram = []
+            }
+            outstandingCount += 1
+            exchanges.append(exchange)
+        }
+    }
+
+    /// The peer has the request: it is not sent again, and the next may go out.
+    mutating func acknowledge(at index: Int) {
+        guard exchanges[index].isOutstanding else { return }
+        exchanges[index].state = .acknowledged
+        exchanges[index].datagram = []
+        outstandingCount -= 1
+    }
+
+    mutating func finish(at index: Int, _ result: Result<CoAPResponse, CoAPError>) {
+        if exchanges[index].isOutstanding { outstandingCount -= 1 }
+        output(.finished(exchanges[index].id, result))
+        exchanges.swapAt(index, exchanges.count - 1)
+        exchanges.removeLast()
+    }
+
+    private mutating func removeWaiting(_ error: CoAPError, where isOver: (Exchange) -> Bool) {
+        for _ in 0..<waiting.count {
+            guard let exchange = waiting.dequeue() else { return }
+            if isOver(exchange) {
+                output(.finished(exchange.id, .failure(error)))
+            } else {
+                _ = waiting.enqueue(exchange)
+            }
+        }
+    }
+
+    mutating func output(_ output: Output) { _ = outputs.enqueue(output) }
+
+    // MARK: Delivered responses
+
+    mutating func remember(_ message: CoAPMessage, at now: Duration) {
+        while delivered.isFull || delivered.first.map({ $0.forgetAt <= now }) == true { _ = delivered.dequeue() }
+        let lifetime =
+            message.type == .confirmable ? exchangeLifetime : configuration.nonConfirmableLifetime
+        let record = Delivered(messageID: message.messageID, token: message.token, forgetAt: now + lifetime)
+        _ = delivered.enqueue(record)
+    }
+
+    func isDelivered(_ message: CoAPMessage, at now: Duration) -> Bool {
+        for index in 0..<delivered.count {
+            let record = delivered[index]
+            if record.messageID == message.messageID && record.token == message.token && record.forgetAt > now {
+                return true
+            }
+        }
+        return false
+    }
+
+    // MARK: Time
+
+    private mutating func wake(at time: Duration) { deadline = min(deadline ?? time, time) }
+
+    /// Acts on a ``deadline`` that has passed; does nothing before it.
+    public mutating func handleTimeout(at now: Duration) {
+        guard let deadline, now >= deadline else { return }
+        // From the last to the first: one that is finished is replaced by one that had its turn.
+        for index in exchanges.indices.reversed() { handleTimeout(of: index, at: now) }
+        removeWaiting(.notSent) { $0.giveUpAt.map { $0 <= now } ?? false }
+        self.deadline = nil
+        for index in exchanges.indices {
+            if let time = exchanges[index].giveUpAt { wake(at: time) }
+            if isTransportOpen, case .unacknowledged(_, _, let time) = exchanges[index].state { wake(at: time) }
+        }
+        for index in 0..<waiting.count { if let time = waiting[index].giveUpAt { wake(at: time) } }
+        transmitWaiting(at: now)
+    }
+
+    private mutating func handleTimeout(of index: Int, at now: Duration) {
+        let exchange = exchanges[index]
+        let isOver = exchange.giveUpAt.map { $0 <= now } ?? false
+        switch exchange.state {
+        case .waiting: return
+        case .acknowledged, .unacknowledgeable:
+            if isOver { finish(at: index, .failure(.noResponse)) }
+        case .unacknowledged(let transmissions, let timeout, let resendAt):
+            if isOver || (resendAt <= now && transmissions > configuration.retransmissions) {
+                return finish(at: index, .failure(.notAcknowledged(transmissions: transmissions)))
+            }
+            guard resendAt <= now, isTransportOpen else { return }
+            output(.transmit(exchange.datagram))
+            counters.retransmissions += 1
+            exchanges[index].state = .unacknowledged(
+                transmissions: transmissions + 1,
+                timeout: timeout * 2,
+                resendAt: now + timeout * 2
+            )
+        }
+    }
+}
