@@ -18,6 +18,9 @@ public struct CoAPCounters: Equatable, Sendable {
     public internal(set) var unexpected = 0
     /// Resets that were sent.
     public internal(set) var resetsSent = 0
+
+    /// Nothing yet.
+    public init() {}
 }
 
 /// The rules of RFC 7252 for a client and one peer, as a struct that is given datagrams and time.

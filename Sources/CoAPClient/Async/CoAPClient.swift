@@ -7,7 +7,8 @@ public import SAL
 /// Requests may be made many at once; how many of them are on their way at a time is
 /// ``CoAPConfiguration/outstandingLimit``. A response is a value whatever its code; errors are what kept it from coming.
 public actor CoAPClient {
-    private nonisolated let connection: LoopConfined<CoAPConnection>
+    private var connection: CoAPConnection { connectionOnLoop.value }
+    private nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
     private nonisolated let loop: EventLoop
 
     /// The loop that the client lives on.
@@ -20,15 +21,15 @@ public actor CoAPClient {
         configuration: CoAPConfiguration = CoAPConfiguration()
     ) {
         loop = network.loop
-        connection = LoopConfined(
+        connectionOnLoop = LoopConfined(
             CoAPConnection(to: endpoint, over: network, configuration: configuration, seed: .systemRandom())
         )
     }
 
     deinit {
         // An open socket keeps the connection alive.
-        let connection = connection
-        loop.execute { connection.value.close() }
+        let box = connectionOnLoop
+        loop.execute { box.value.close() }
     }
 
     /// Sends a request and returns the response. When the calling task is cancelled the request is too.
@@ -36,27 +37,27 @@ public actor CoAPClient {
     /// `timeout` counts from now; without one it is EXCHANGE_LIFETIME, 247 s by default, from the first transmission of a
     /// confirmable request, and ``CoAPConfiguration/nonConfirmableTimeout`` from that of another.
     public func send(_ request: CoAPRequest, timeout: Duration? = nil) async throws(CoAPError) -> CoAPResponse {
-        let (connection, loop) = (connection, loop)
+        let (box, loop) = (connectionOnLoop, loop)
         let id = LoopConfined(ExchangeBox())
         let result: Result<CoAPResponse, CoAPError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 do throws(CoAPError) {
-                    id.value.id = try connection.value.send(request, timeout: timeout) {
+                    id.value.id = try connection.send(request, timeout: timeout) {
                         continuation.resume(returning: $0)
                     }
                 } catch { continuation.resume(returning: .failure(error)) }
             }
         } onCancel: {
-            loop.execute { if let id = id.value.id { connection.value.cancel(id) } }
+            loop.execute { if let id = id.value.id { box.value.cancel(id) } }
         }
         return try result.get()
     }
 
     /// Closes for good. Requests that are not finished fail with ``CoAPError/closed``.
-    public func close() { connection.value.close() }
+    public func close() { connection.close() }
 
     /// What was met that was not in order.
-    public var counters: CoAPCounters { connection.value.counters }
+    public var counters: CoAPCounters { connection.counters }
 
     // MARK: Methods
 
