@@ -45,9 +45,11 @@ static inline void clinux_futex_wake(const void *word, int count) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
+/// Makes `fd` non-blocking and keeps it from child processes.
 static inline int clinux_set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL, 0);
-    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK | O_CLOEXEC);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -1;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
 static inline int clinux_open(const char *path, int flags, int mode) { return open(path, flags, mode); }
