@@ -1,5 +1,6 @@
 internal import CCoAP
 internal import CLinux
+internal import Glibc
 internal import Synchronization
 
 /// The thread of a ``CoAPEndpoint``: libcoap's context, and what is to be sent later.
@@ -53,6 +54,7 @@ final class CoAPWorker: @unchecked Sendable {
             self.port = try Self.binding.withLock { _ throws(CoAPEndpointError) in
                 let port = try Self.freePort(port)
                 guard Self.listen(context, port: port) else { throw .cannotBind(port: port, code: EADDRINUSE) }
+                Self.setCloseOnExec(port: port)
                 return port
             }
         } catch {
@@ -76,6 +78,26 @@ final class CoAPWorker: @unchecked Sendable {
         }
         guard descriptor >= 0, result == 0 else { throw .cannotBind(port: port, code: clinux_errno()) }
         return UInt16(bigEndian: address.sin_port)
+    }
+
+    /// libcoap does not, and hides its socket: a child process would hold the port after us.
+    private static func setCloseOnExec(port: UInt16) {
+        guard let directory = opendir("/proc/self/fd") else { return }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard let descriptor = Int32(name) else { continue }
+            var address = sockaddr_in()
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let result = withUnsafeMutablePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+            }
+            guard result == 0, address.sin_family == sa_family_t(AF_INET), UInt16(bigEndian: address.sin_port) == port
+            else { continue }
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+        }
     }
 
     private static func loopback(_ port: UInt16) -> coap_address_t {
