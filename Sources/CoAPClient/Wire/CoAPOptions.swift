@@ -53,6 +53,9 @@ public struct CoAPOptions: Equatable, Sendable {
         self = sorted
     }
 
+    /// Adds an option, as ``add(_:_:)-(_,Span<UInt8>)`` does.
+    public mutating func add(_ number: CoAPOptionNumber, _ value: [UInt8]) { add(number, value.span) }
+
     /// Adds an option with an integer value, in as few bytes as hold it (RFC 7252, 3.2).
     public mutating func add(_ number: CoAPOptionNumber, uint value: UInt32) {
         var value = value.bigEndian

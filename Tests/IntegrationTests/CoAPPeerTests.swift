@@ -1,0 +1,250 @@
+import CLinux
+import CoAPClient
+import Glibc
+import HubSimulator
+import SAL
+import Testing
+
+/// Our client against servers of others, each in a process of its own.
+@Suite(.timeLimit(.minutes(1))) struct CoAPPeerTests {
+    // MARK: libcoap's example server
+
+    private func withLibcoap(
+        _ options: [String] = [],
+        change: (inout CoAPConfiguration) -> Void = { _ in },
+        _ body: (CoAPClient) async throws -> Void
+    ) async throws {
+        let server = try #require(PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"] + options))
+        try #require(await server.isUp())
+        let looped = LoopedClient(port: server.port, change: change)
+        try await body(looped.client)
+        #expect(await looped.client.counters == CoAPCounters())
+        await looped.close()
+    }
+
+    @Test func readsWhatLibcoapOffers() async throws {
+        try await withLibcoap { client in
+            let core = try await client.get(".well-known/core")
+            #expect(core.code == .content && core.options.contentFormat == .linkFormat)
+            #expect(String(decoding: core.payload, as: UTF8.self).contains("</time>;if=\"clock\""))
+            let root = try await client.get("")
+            #expect(root.options.maxAge == 196_607 && !root.payload.isEmpty)
+            let time = try await client.get("time", query: ["ticks"], accept: .textPlain)
+            #expect(
+                time.code == .content && time.options.maxAge == 1
+                    && Int(String(decoding: time.payload, as: UTF8.self)) != nil
+            )
+            #expect(try await client.get("nowhere") == CoAPResponse(.notFound, payload: Array("Not Found".utf8)))
+        }
+    }
+
+    @Test func writesAndDeletesAtLibcoap() async throws {
+        try await withLibcoap(["-d", "10"]) { client in
+            let payload = Array("hello".utf8)
+            // Its own data came from elsewhere: to libcoap's server the first PUT creates.
+            let first = try await client.put("example_data", payload: payload, format: .textPlain)
+            let second = try await client.put("example_data", payload: payload, format: .textPlain)
+            let data = try await client.get("example_data")
+            #expect(first.code == .created && second.code == .changed && data.payload == payload)
+            let created = try await client.put("mine/too", payload: payload)
+            let mine = try await client.get("mine/too")
+            let deleted = try await client.delete("mine/too")
+            let gone = try await client.get("mine/too")
+            #expect(created.code == .created && mine.payload == payload)
+            #expect(deleted.code == .deleted && gone.code == .notFound)
+            let refused = try await client.post("time", payload: payload)
+            #expect(refused.code == .methodNotAllowed)
+        }
+    }
+
+    @Test func waitsForASeparateResponseOfLibcoap() async throws {
+        try await withLibcoap { client in
+            async let slow = client.get("async", query: ["1"])
+            // Once it is acknowledged it keeps nobody waiting.
+            let code = try await client.get("time").code
+            #expect(code == .content)
+            let payload = try await slow.payload
+            #expect(payload == Array("done".utf8))
+        }
+    }
+
+    @Test func asksLibcoapWithoutConfirmation() async throws {
+        try await withLibcoap { client in
+            let response = try await client.send(CoAPRequest(.get, path: "time", isConfirmable: false))
+            #expect(response.code == .content)
+        }
+    }
+
+    /// Block2, of RFC 7959, is critical: the first block of 1,500 bytes must not pass for the whole.
+    @Test func takesNoPartForTheWhole() async throws {
+        try await withLibcoap { client in
+            await #expect(throws: CoAPError.unacceptableOption(CoAPOptionNumber(rawValue: 23))) {
+                try await client.get("example_data")
+            }
+        }
+        try await withLibcoap(change: { $0.understoodOptions = [CoAPOptionNumber(rawValue: 23)] }) { client in
+            let block = try await client.get("example_data")
+            #expect(block.payload.count == 1_024 && block.options.uint(CoAPOptionNumber(rawValue: 23)) == 0x0E)
+        }
+    }
+
+    @Test func asksWhatAURLNames() async throws {
+        let server = try #require(PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"]))
+        try #require(await server.isUp())
+        let url = try CoAPURL(parsing: "coap://LOCALHOST:\(server.port)/%74ime?ticks".utf8.span)
+        #expect(url.endpoint == Endpoint(host: "localhost", port: server.port))
+        let looped = LoopedClient(port: server.port)
+        #expect(try await looped.client.send(CoAPRequest(.get, options: url.options)).code == .content)
+        await looped.close()
+    }
+
+    @Test func aServerThatIsKilledIsAnError() async throws {
+        var server = PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"])
+        let port = try #require(server?.port)
+        try #require(await server?.isUp() == true)
+        let looped = LoopedClient(port: port) {
+            $0.acknowledgementTimeout = .milliseconds(20)
+            $0.maximumRetransmissions = 1
+        }
+        #expect(try await looped.client.get("time").code == .content)
+        server = nil
+        await #expect(throws: CoAPError.transport(.refused(code: ECONNREFUSED))) {
+            try await looped.client.get("time")
+        }
+        await looped.close()
+    }
+
+    // MARK: aiocoap
+
+    /// A Python that has aiocoap, if there is one: `python3`, or that of a virtual environment in .build/python
+    /// (`python3 -m venv .build/python && .build/python/bin/pip install aiocoap==0.4.17`).
+    static let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    static let python: String? = ["\(root)/.build/python/bin/python", "python3"].first {
+        var pid: pid_t = 0
+        var arguments = [strdup($0), strdup("-c"), strdup("import aiocoap"), nil]
+        defer { for argument in arguments { free(argument) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        guard posix_spawnp(&pid, $0, &actions, nil, &arguments, environ) == 0 else { return false }
+        var status: Int32 = 0
+        waitpid(pid, &status, 0)
+        return status == 0
+    }
+
+    @Test(.enabled(if: python != nil, "no Python with aiocoap: pip install aiocoap==0.4.17"))
+    func talksWithAiocoap() async throws {
+        let python = try #require(Self.python)
+        let script = "\(Self.root)/Fixtures/coap/aiocoap_server.py"
+        let server = try #require(PeerProcess([python, script, "PORT"]))
+        try #require(await server.isUp())
+        let looped = LoopedClient(port: server.port)
+        let client = looped.client
+        #expect(try await client.get(".well-known/core").options.contentFormat == .linkFormat)
+        for count in [0, 1, 1_000] {
+            let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0) }
+            let echoed = try await client.post("echo", payload: payload)
+            #expect(echoed.code == .content && echoed.payload == payload)
+        }
+        #expect(try await client.put("echo", payload: [1]).code == .changed)
+        #expect(try await client.get("slow").payload == Array("slow".utf8))
+        #expect(try await client.get("gone").code == .notFound)
+        #expect(try await client.get("echo").code == .methodNotAllowed)
+        await #expect(throws: CoAPError.unacceptableOption(CoAPOptionNumber(rawValue: 65_001))) {
+            try await client.get("critical")
+        }
+        #expect(await client.counters == CoAPCounters())
+        await looped.close()
+    }
+}
+
+/// The hub's endpoint, byte for byte.
+@Suite(.timeLimit(.minutes(1))) struct CoAPEndpointBytesTests {
+    /// The hub specification, 8.7, in bytes.
+    private let authentication: [UInt8] =
+        [0x44, 0x02, 0x12, 0x34, 0, 0, 0, 0, 0xBD, 0x16] + Array("A1B2C3D4E5/dev_0001/txauth9w0BAQsFA".utf8)
+        + [0xD1, 0x26, 0x30, 0xFF] + Array("21010406;aB3dE".utf8) + [0, 0]
+
+    private func post(_ messageID: UInt8, token: [UInt8], wantsAnswer: Bool) -> [UInt8] {
+        [0x44, 0x02, 0x12, messageID, 1, 0, 0, 0, 0xBD, 0x0B] + Array("A1B2C3D4E5/dev_0001/data".utf8)
+            + [0xDA, 0x25] + token + [0x11, wantsAnswer ? 0x31 : 0x30, 0xFF] + Array("{\"t\":21}".utf8)
+    }
+
+    private func endpoint(_ behavior: CoAPBehavior = CoAPBehavior()) throws -> CoAPEndpoint {
+        try CoAPEndpoint(behavior: behavior, isKnown: { _, _ in true }, onMessage: { _, _, _, _ in [0x41] })
+    }
+
+    @Test func itAnswersTheVendorsBytes() async throws {
+        let endpoint = try endpoint()
+        let device = RawDatagrams(to: endpoint.port)
+        device.send(authentication)
+        let answer = await device.receive()
+        #expect(Array(answer.prefix(9)) == [0x64, 0x45, 0x12, 0x34, 0, 0, 0, 0, 0xFF] && answer.count == 19)
+        let token = Array(answer.dropFirst(9))
+        device.send(post(0x35, token: token, wantsAnswer: false))
+        #expect(await device.receive() == [0x64, 0x45, 0x12, 0x35, 1, 0, 0, 0])
+        device.send(post(0x36, token: token, wantsAnswer: true))
+        #expect(await device.receive() == [0x64, 0x45, 0x12, 0x36, 1, 0, 0, 0, 0xFF, 0x41])
+        endpoint.stop()
+    }
+
+    @Test func aCopyOfARequestGetsACopyOfItsAnswer() async throws {
+        let endpoint = try endpoint()
+        let device = RawDatagrams(to: endpoint.port)
+        device.send(authentication)
+        let answer = await device.receive()
+        // The very same token: authenticating once more would have given another.
+        device.send(authentication)
+        #expect(await device.receive() == answer)
+        let request = post(0x35, token: Array(answer.dropFirst(9)), wantsAnswer: true)
+        device.send(request)
+        device.send(request)
+        #expect(await device.receive() == device.receive())
+        let statistics = endpoint.statistics
+        #expect(statistics.requests == 2 && statistics.duplicates == 2 && statistics.messages == 1)
+        endpoint.stop()
+    }
+
+    @Test(arguments: [CoAPBehavior.AnswerStyle.separateAfterEmpty, .separateAfterValid])
+    func aSeparateAnswerComesOnceAndIsSentAgainUntilAcknowledged(style: CoAPBehavior.AnswerStyle) async throws {
+        var behavior = CoAPBehavior()
+        behavior.answerStyle = style
+        behavior.responseDelay = .milliseconds(100)
+        let endpoint = try endpoint(behavior)
+        let device = RawDatagrams(to: endpoint.port)
+        // Authentication is no answer in this sense: it comes with the acknowledgement.
+        device.send(authentication)
+        let token = Array((await device.receive()).dropFirst(9))
+        #expect(token.count == 10)
+        let request = post(0x35, token: token, wantsAnswer: true)
+        let received: [UInt8] =
+            style == .separateAfterEmpty ? [0x60, 0, 0x12, 0x35] : [0x64, 0x43, 0x12, 0x35, 1, 0, 0, 0]
+        device.send(request)
+        #expect(await device.receive() == received)
+        device.send(request)
+        #expect(await device.receive() == received)
+        let answer = await device.receive()
+        #expect(answer.count == 10)
+        #expect(answer.prefix(2) == [0x44, 0x45] && answer.suffix(6) == [1, 0, 0, 0, 0xFF, 0x41])
+        // Not acknowledged, it comes again, after two to three seconds.
+        var again = await device.receive()
+        if again.isEmpty { again = await device.receive() }
+        #expect(again == answer)
+        device.send([0x60, 0] + answer[2...3])
+        endpoint.stop()
+    }
+
+    @Test func malformedDatagramsDoNotStopIt() async throws {
+        let endpoint = try endpoint()
+        let device = RawDatagrams(to: endpoint.port)
+        var random = SystemRandomNumberGenerator()
+        for count in 0..<200 {
+            device.send((0..<count % 40).map { _ in UInt8.random(in: 0...255, using: &random) })
+        }
+        let other = RawDatagrams(to: endpoint.port)
+        other.send(authentication)
+        #expect(await other.receive().count == 19)
+        endpoint.stop()
+    }
+}

@@ -1,0 +1,123 @@
+import CLinux
+import CoAPClient
+import Glibc
+import Kernel
+import SAL
+
+/// Runs `body`, which may wait, on a thread of its own: those of Swift concurrency are few, and tests need them.
+func offPool<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
+    let loop = EventLoop.start()
+    defer { loop.stop() }
+    return await withCheckedContinuation { continuation in
+        loop.execute { continuation.resume(returning: body()) }
+    }
+}
+
+/// A UDP socket on 127.0.0.1 of the system itself, with none of our code.
+final class RawDatagrams: Sendable {
+    private let descriptor: Int32
+
+    init(to port: UInt16) {
+        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        var timeout = timeval(tv_sec: 2, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                _ = Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    func send(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, 0) }
+
+    /// The next datagram; empty if none comes within two seconds.
+    func receive() async -> [UInt8] { await offPool { self.waitForDatagram() } }
+
+    private func waitForDatagram() -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 2_048)
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        return Array(buffer.prefix(max(count, 0)))
+    }
+}
+
+/// A UDP port on 127.0.0.1 that was free a moment ago.
+func freeUDPPort() -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    withUnsafeMutablePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            _ = bind(descriptor, $0, size)
+            getsockname(descriptor, $0, &size)
+        }
+    }
+    return UInt16(bigEndian: address.sin_port)
+}
+
+/// A server of somebody else in a process of its own, which ends with this object.
+final class PeerProcess {
+    let port: UInt16
+    private var pid: pid_t = 0
+
+    /// Starts `arguments`, in which `PORT` stands for the port; `nil` if there is no such program.
+    init?(_ arguments: [String]) {
+        let port = freeUDPPort()
+        self.port = port
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        // setpriv ends the server when the tests end, however they do.
+        let whole = ["setpriv", "--pdeathsig", "KILL"] + arguments.map { $0 == "PORT" ? "\(port)" : $0 }
+        var pointers = whole.map { strdup($0) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        guard posix_spawnp(&pid, "setpriv", &actions, nil, &pointers, environ) == 0 else { return nil }
+    }
+
+    deinit {
+        kill(pid, SIGKILL)
+        waitpid(pid, nil, 0)
+    }
+
+    /// Waits until the server answers pings, for at most `seconds`.
+    func isUp(within seconds: Int = 10) async -> Bool {
+        for _ in 0..<seconds * 20 {
+            let socket = RawDatagrams(to: port)
+            socket.send([0x40, 0, 0, 1])
+            if !(await socket.receive()).isEmpty { return true }
+            await offPool { _ = usleep(50_000) }
+        }
+        return false
+    }
+}
+
+/// A client on a loop of its own.
+struct LoopedClient {
+    let client: CoAPClient
+    private let loop = EventLoop.start()
+
+    init(port: UInt16, change: (inout CoAPConfiguration) -> Void = { _ in }) {
+        var configuration = CoAPConfiguration()
+        change(&configuration)
+        client = CoAPClient(
+            to: Endpoint(host: "127.0.0.1", port: port),
+            over: LinuxNetwork(loop: loop),
+            configuration: configuration
+        )
+    }
+
+    func close() async {
+        await client.close()
+        loop.stop()
+    }
+}
