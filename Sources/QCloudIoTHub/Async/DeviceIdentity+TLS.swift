@@ -1,0 +1,15 @@
+#if !hasFeature(Embedded)
+public import SecureTransport
+
+extension DeviceIdentity {
+    /// How the device secures its connection with its key: the hub proves that it knows the key too. `nil` for a device with a
+    /// certificate, which needs its files.
+    public func preSharedKeyConfiguration() -> TLSConfiguration? {
+        guard case .key(let secret) = credential else { return nil }
+        return TLSConfiguration(
+            identity: .preSharedKey(identity: clientID, key: secret.key),
+            suites: .legacyPreSharedKey
+        )
+    }
+}
+#endif
