@@ -51,18 +51,24 @@ let package = Package(
         // Simulators and the command line.
         .target(name: "ModemSimulator", dependencies: ["CLinux"], swiftSettings: hosted),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
-        .target(name: "HubPlugin", linkerSettings: [.linkedLibrary("crypto")]),
-        .target(name: "HubSimulator", dependencies: ["CLinux", "CPahoMQTT", "CCoAP", "CcJSON"], swiftSettings: hosted),
-        .executableTarget(
-            name: "hub-simulator",
-            dependencies: ["HubSimulator", "HubPlugin"],
+        // Mosquitto loads this product; it cannot be linked into a program, since the broker has the functions it calls.
+        .target(
+            name: "HubPlugin",
+            cSettings: [.define("_GNU_SOURCE"), .enableWarning("all"), .enableWarning("extra")],
+            linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("cjson")]
+        ),
+        .target(
+            name: "HubSimulator",
+            dependencies: ["CLinux", "CPahoMQTT", "CCoAP", "CcJSON"],
+            resources: [.embedInCode("Identities/make-hub-identities.sh")],
             swiftSettings: hosted
         ),
+        .executableTarget(name: "hub-simulator", dependencies: ["HubSimulator"], swiftSettings: hosted),
         .executableTarget(
             name: "apus",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "ModemSimulator", "HubSimulator", "HubPlugin", "CLinux", "CcJSON",
+                "ModemSimulator", "HubSimulator", "CLinux", "CcJSON",
             ],
             swiftSettings: hosted
         ),
@@ -91,13 +97,13 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "ModemSimulator", "HubSimulator", "HubPlugin", "CLinux",
+                "ModemSimulator", "HubSimulator", "CLinux",
             ],
             swiftSettings: hosted
         ),
         .testTarget(
             name: "FirmwareTests",
-            dependencies: ["ModemSimulator", "HubSimulator", "HubPlugin", "CLinux"],
+            dependencies: ["ModemSimulator", "HubSimulator", "CLinux"],
             swiftSettings: hosted
         ),
     ],

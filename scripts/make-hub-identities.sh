@@ -1,0 +1,1 @@
+../Sources/HubSimulator/Identities/make-hub-identities.sh
