@@ -63,7 +63,7 @@ let package = Package(
             resources: [.embedInCode("Identities/make-hub-identities.sh")],
             swiftSettings: hosted
         ),
-        .executableTarget(name: "hub-simulator", dependencies: ["HubSimulator"], swiftSettings: hosted),
+        .executableTarget(name: "hub-simulator", dependencies: ["HubSimulator", "CLinux"], swiftSettings: hosted),
         .executableTarget(
             name: "apus",
             dependencies: [

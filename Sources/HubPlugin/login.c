@@ -1,5 +1,6 @@
 #include "login.h"
 
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <stdint.h>
@@ -28,8 +29,10 @@ static bool only(const char *characters, const char *text, size_t length) {
     return length > 0 && strspn(text, characters) >= length;
 }
 
-/// `${clientID};${sdkappid};${connid};${expiry}`; a device with a certificate may leave out the last field.
-static const char *check_username(const struct hub_login *login, const struct hub_device *device) {
+/// `${clientID};${sdkappid};${connid};${expiry}`; a device with a certificate may leave out the last field, then
+/// `expiry` is as if it never came.
+static const char *check_username(
+    const struct hub_login *login, const struct hub_device *device, unsigned long long *expiry) {
     static const char letters_and_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     const char *fields[4];
     size_t lengths[4];
@@ -41,10 +44,12 @@ static const char *check_username(const struct hub_login *login, const struct hu
     }
     if (!only(digits, fields[1], lengths[1])) return HUB_MALFORMED_USERNAME;
     if (lengths[2] != 5 || !only(letters_and_digits, fields[2], 5)) return HUB_MALFORMED_USERNAME;
+    *expiry = ULLONG_MAX;
     if (count == 3) return NULL;
     // 19 digits always fit into 64 bits.
     if (lengths[3] > 19 || !only(digits, fields[3], lengths[3])) return HUB_MALFORMED_USERNAME;
-    return strtoull(fields[3], NULL, 10) < (unsigned long long)login->now ? HUB_EXPIRED : NULL;
+    *expiry = strtoull(fields[3], NULL, 10);
+    return NULL;
 }
 
 /// `hex(HMAC(key, username));hmacsha256` or `…;hmacsha1`.
@@ -91,12 +96,16 @@ const char *hub_login_check(const struct hub_registry *registry, const struct hu
     if (device->has_certificate) {
         if (!login->certificate_name) return HUB_CERTIFICATE_NEEDED;
         if (strcmp(login->certificate_name, login->client_id) != 0) return HUB_WRONG_CERTIFICATE;
-        return check_username(login, device);  // the certificate is the proof, whatever the password
+    } else if (login->certificate_name) {
+        return HUB_CERTIFICATE_NOT_ALLOWED;
     }
-    if (login->certificate_name) return HUB_CERTIFICATE_NOT_ALLOWED;
 
-    reason = check_username(login, device);
+    unsigned long long expiry;
+    reason = check_username(login, device, &expiry);
     if (reason) return reason;
-    if (login->password) return check_password(login, device);
-    return login->psk_identity ? NULL : HUB_MISSING_PASSWORD;
+    // For a device with a certificate, that is the proof, whatever the password; for a pre-shared key, too, without one.
+    if (!device->has_certificate && login->password) reason = check_password(login, device);
+    if (!device->has_certificate && !login->password && !login->psk_identity) reason = HUB_MISSING_PASSWORD;
+    if (reason) return reason;
+    return expiry < (unsigned long long)login->now ? HUB_EXPIRED : NULL;
 }

@@ -37,8 +37,9 @@ struct hub {
     mosquitto_plugin_id_t *plugin;
     struct hub_registry registry;
     struct hub_handshakes handshakes;
-    const char *cloud_user, *cloud_password;
+    char *cloud_user, *cloud_password;  // NULL for none
     pid_t parent;
+    int tls_index;  // of OpenSSL, see on_tls_freed
 };
 
 /// Copies what a peer said, with everything but printable ASCII made visible as `?`.
@@ -195,17 +196,29 @@ static int on_topic(int event, void *data, void *userdata) {
 
 static int on_disconnect(int event, void *data, void *userdata) {
     (void)event;
+    (void)userdata;
     struct mosquitto_evt_disconnect *gone = data;
+    const char *client_id = mosquitto_client_id(gone->client);
+    if (client_id && !is_cloud(client_id)) report(gone->client, "disconnected", client_id, NULL, NULL);
+    return MOSQ_ERR_SUCCESS;
+}
+
+/// OpenSSL calls this for each TLS connection that is freed. The broker has no event for one whose handshake fails while
+/// it is being accepted; its identity must not be left to the next client at the same address in memory.
+static void on_tls_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int index, long number, void *userdata) {
+    (void)parent;
+    (void)pointer;
+    (void)index;
+    (void)number;
     struct hub *hub = userdata;
     char identity[HUB_CLIENT_ID_MAX + 1];
-    const char *client_id = mosquitto_client_id(gone->client);
-    if (hub_handshake_end(&hub->handshakes, gone->client, identity)) {
-        // It got its key and never sent a CONNECT: with a wrong key, that is how far a client comes.
-        refuse(gone->client, identity, HUB_PSK_HANDSHAKE_FAILED, "no CONNECT came: the key is probably wrong");
-    } else if (client_id && !is_cloud(client_id)) {
-        report(gone->client, "disconnected", client_id, NULL, NULL);
+    // One of the connection's first few values is the broker's client.
+    for (int i = 0; i < 8; i++) {
+        struct mosquitto *client = CRYPTO_get_ex_data(data, i);
+        if (client && hub_handshake_end(&hub->handshakes, client, identity)) {
+            refuse(client, identity, HUB_PSK_HANDSHAKE_FAILED, "no CONNECT came: the key is probably wrong");
+        }
     }
-    return MOSQ_ERR_SUCCESS;
 }
 
 static int on_tick(int event, void *data, void *userdata) {
@@ -238,14 +251,16 @@ int mosquitto_plugin_init(
     if (!hub) return MOSQ_ERR_NOMEM;
     *userdata = hub;
     hub->plugin = identifier;
+    hub->tls_index = -1;
     for (int i = 0; i < option_count; i++) {
+        // The broker frees its options when it reads its configuration again.
         const char *key = options[i].key, *value = options[i].value;
         if (strcmp(key, "registry") == 0) {
-            hub->registry.path = value;
+            hub->registry.path = strdup(value);
         } else if (strcmp(key, "cloud_user") == 0) {
-            hub->cloud_user = value;
+            hub->cloud_user = strdup(value);
         } else if (strcmp(key, "cloud_password") == 0) {
-            hub->cloud_password = value;
+            hub->cloud_password = strdup(value);
         } else if (strcmp(key, "parent_pid") == 0) {
             hub->parent = (pid_t)strtol(value, NULL, 10);
         } else {
@@ -259,6 +274,8 @@ int mosquitto_plugin_init(
             MOSQ_LOG_ERR, "Hub registry %s: %s", hub->registry.path ? hub->registry.path : "", error);
         return MOSQ_ERR_INVAL;
     }
+    hub->tls_index = CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, hub, NULL, NULL, on_tls_freed);
+    if (hub->tls_index < 0) return MOSQ_ERR_NOMEM;
     for (size_t i = 0; i < sizeof callbacks / sizeof *callbacks; i++) {
         int result = mosquitto_callback_register(identifier, callbacks[i].event, callbacks[i].function, NULL, hub);
         if (result != MOSQ_ERR_SUCCESS) return result;
@@ -271,6 +288,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
     (void)option_count;
     struct hub *hub = userdata;
     if (!hub) return MOSQ_ERR_SUCCESS;
+    if (hub->tls_index >= 0) CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL, hub->tls_index);
     for (size_t i = 0; i < sizeof callbacks / sizeof *callbacks; i++) {
         mosquitto_callback_unregister(hub->plugin, callbacks[i].event, callbacks[i].function, NULL);
     }
@@ -281,6 +299,9 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
         }
     }
     hub_registry_free(&hub->registry);
+    free(hub->registry.path);
+    free(hub->cloud_user);
+    free(hub->cloud_password);
     free(hub);
     return MOSQ_ERR_SUCCESS;
 }

@@ -26,7 +26,7 @@ struct hub_device {
 };
 
 struct hub_registry {
-    const char *path;
+    char *path;
     struct stat state;           // of the file that was read last
     struct hub_device *devices;  // sorted by client ID
     size_t count;

@@ -1,1 +1,246 @@
-// HubSimulator
+internal import CLinux
+internal import Synchronization
+
+/// A hub on this host, for tests of devices: a real Mosquitto broker that checks logins and topics as Tencent Cloud IoT Hub does.
+///
+/// Everything is in one directory, which a first start fills:
+///
+///     registry.json                  products and devices with their secrets; may be edited while the hub runs
+///     ca.crt  ca.key                 the certificate authority; devices need ca.crt
+///     server.crt  server.key         the hub's certificate: localhost, 127.0.0.1, ::1, hub.apus.test
+///     devices/PRODUCT/               NAME_cert.crt and NAME_private.key of devices with a certificate
+///     broker/                        the broker's configuration, log and sessions
+///
+/// All calls may come from any thread and wait for their outcome; none may be made in an event handler, but for ``sendControl(to:deviceName:payload:)``
+/// and ``publish(topic:payload:qos:)``, which never wait.
+public final class HubSimulator: Sendable {
+    private struct Running {
+        let broker: MosquittoBroker
+        let cloud: CloudLink
+        let endpoints: HubEndpoints
+    }
+
+    /// The absolute path of the hub's directory.
+    public let directory: String
+    /// The devices.
+    public let registry: DeviceRegistry
+    private let configuration: HubConfiguration
+    private let identities: Identities
+    private let record: HubRecord
+    private let lock: Int32
+    private let running = Mutex<Running?>(nil)
+
+    /// Prepares a hub in a directory, which is made and filled if need be. Only one hub at a time can have it.
+    public init(directory: String, configuration: HubConfiguration = HubConfiguration()) throws(HubSimulatorError) {
+        let directory = absolutePath(directory)
+        self.directory = directory
+        self.configuration = configuration
+        try makeDirectory(directory)
+        lock = clinux_open("\(directory)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard lock >= 0 else { throw .file("\(directory)/lock", code: clinux_errno()) }
+        do throws(HubSimulatorError) {
+            guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw .directoryInUse(directory) }
+            identities = Identities(
+                directory: directory,
+                keys: configuration.certificateKeys,
+                address: configuration.address
+            )
+            try identities.make()
+            registry = try DeviceRegistry(directory: directory)
+        } catch {
+            close(lock)
+            throw error
+        }
+        record = HubRecord(registry: registry)
+    }
+
+    deinit {
+        stop()
+        close(lock)
+    }
+
+    /// Starts everything; devices can log in when it returns.
+    public func start() throws(HubSimulatorError) {
+        try running.withLock { running throws(HubSimulatorError) in
+            guard running == nil else { throw .alreadyRunning }
+            let broker = try MosquittoBroker(directory: directory, configuration: configuration)
+            let record = record
+            let cloud = try CloudLink(host: broker.host, port: broker.mqttPort.number) { topic, payload, qos in
+                record.receive(topic: topic, payload: payload, qos: qos)
+            }
+            do throws(HubSimulatorError) {
+                try broker.start()
+                record.beginBroker(broker.processID ?? 0)
+                let login = broker.cloudLogin
+                try cloud.connect(user: login.user, password: login.password, timeout: configuration.startTimeout)
+            } catch {
+                cloud.close()
+                broker.stop()
+                throw error
+            }
+            let endpoints = HubEndpoints(
+                host: broker.host,
+                mqttPort: broker.mqttPort.number,
+                pskPort: broker.pskPort.number,
+                tlsPort: broker.tlsPort.number,
+                coapPort: 0
+            )
+            running = Running(broker: broker, cloud: cloud, endpoints: endpoints)
+        }
+    }
+
+    /// Stops everything; does nothing if the hub is not running. Files and sessions stay for the next start.
+    public func stop() {
+        let stopped = running.withLock { running in
+            defer { running = nil }
+            return running
+        }
+        stopped?.cloud.close()
+        stopped?.broker.stop()
+    }
+
+    /// Where devices connect to.
+    public var endpoints: HubEndpoints {
+        get throws(HubSimulatorError) { try parts().endpoints }
+    }
+
+    /// Whether the broker runs. It does not after ``stopBroker()`` or when it ended by itself.
+    public var isBrokerRunning: Bool { running.withLock { $0?.broker.processID != nil } }
+
+    /// The last lines of the broker's log.
+    public var brokerLog: String { running.withLock { $0?.broker.lastWords ?? "" } }
+
+    /// Stops the broker alone: devices lose their connections, and cannot connect until ``startBroker()``.
+    public func stopBroker() throws(HubSimulatorError) { try parts().broker.stop() }
+
+    /// Starts the broker again, with the same ports and the sessions it had.
+    public func startBroker() throws(HubSimulatorError) {
+        let parts = try parts()
+        guard parts.broker.processID == nil else { throw .alreadyRunning }
+        try parts.broker.start()
+        record.beginBroker(parts.broker.processID ?? 0)
+        try parts.cloud.reconnect(timeout: configuration.startTimeout)
+    }
+
+    private func parts() throws(HubSimulatorError) -> Running {
+        guard let running = running.withLock({ $0 }) else { throw .notRunning }
+        return running
+    }
+}
+
+// MARK: - Devices
+
+extension HubSimulator {
+    /// All devices of the registry.
+    public var devices: [RegisteredDevice] { registry.devices }
+
+    /// The path of the certificate that devices verify the hub with.
+    public var authorityCertificatePath: String { "\(directory)/ca.crt" }
+
+    /// Adds a device with a key, and its product if that is new. Without a secret it gets 16 random bytes.
+    @discardableResult
+    public func addDevice(
+        productID: String,
+        deviceName: String,
+        secret: String? = nil
+    ) throws(HubSimulatorError) -> RegisteredDevice {
+        var generator = SystemRandomNumberGenerator()
+        let secret = secret ?? Base64.encode((0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) })
+        let device = RegisteredDevice(
+            productID: productID,
+            deviceName: deviceName,
+            credential: .key(secret: secret),
+            isEnabled: true
+        )
+        try registry.add(device)
+        return device
+    }
+
+    /// Adds a device with a certificate, which is made; and its product if that is new.
+    @discardableResult
+    public func addDeviceWithCertificate(
+        productID: String,
+        deviceName: String
+    ) throws(HubSimulatorError) -> RegisteredDevice {
+        let device = RegisteredDevice(
+            productID: productID,
+            deviceName: deviceName,
+            credential: .certificate(
+                certificatePath: RegistryFile.certificatePath(directory, productID: productID, deviceName: deviceName),
+                privateKeyPath: RegistryFile.privateKeyPath(directory, productID: productID, deviceName: deviceName)
+            ),
+            isEnabled: true
+        )
+        try device.check()
+        try identities.makeCertificate(productID: productID, deviceName: deviceName)
+        try registry.add(device)
+        return device
+    }
+
+    /// Lets a device log in, or no more; then it is also disconnected, within 100 ms.
+    public func setEnabled(_ isEnabled: Bool, productID: String, deviceName: String) throws(HubSimulatorError) {
+        try registry.setEnabled(isEnabled, productID: productID, deviceName: deviceName)
+    }
+
+    /// Takes a device out of the registry; it is also disconnected, within 100 ms.
+    public func removeDevice(productID: String, deviceName: String) throws(HubSimulatorError) {
+        try registry.remove(productID: productID, deviceName: deviceName)
+    }
+}
+
+// MARK: - Messages
+
+extension HubSimulator {
+    /// Sends a message to the device's `control` topic with QoS 1. Does not wait; while the broker is stopped, the message is kept.
+    ///
+    /// A device without an MQTT connection gets it when it comes with a persistent session, or as the answer to a CoAP request; for these, the
+    /// last 16 are kept.
+    public func sendControl(
+        to productID: String,
+        deviceName: String,
+        payload: [UInt8]
+    ) throws(HubSimulatorError) {
+        guard let device = registry.device(productID: productID, deviceName: deviceName) else {
+            throw .unknownDevice("\(productID)/\(deviceName)")
+        }
+        try publish(topic: "\(productID)/\(deviceName)/control", payload: payload, qos: 1)
+        record.keepForCoAP(payload, clientID: device.clientID)
+    }
+
+    /// Publishes to any topic, QoS 0 or 1, as the cloud. Does not wait. What is published where devices publish too, comes back as their message.
+    public func publish(topic: String, payload: [UInt8], qos: Int = 1) throws(HubSimulatorError) {
+        try parts().cloud.publish(topic: topic, payload: payload, qos: qos)
+    }
+
+    /// Calls a handler with each event from now on, on a thread of the hub's. It must be quick. Returns a number for ``removeHandler(_:)``.
+    @discardableResult
+    public func onEvent(_ handler: @escaping @Sendable (HubEvent) -> Void) -> Int { record.addHandler(handler) }
+
+    /// Calls a handler with each message from now on, as ``onEvent(_:)``.
+    @discardableResult
+    public func onMessage(_ handler: @escaping @Sendable (HubMessage) -> Void) -> Int {
+        onEvent { event in
+            if case .message(let message) = event { handler(message) }
+        }
+    }
+
+    /// Ends the calls of a handler.
+    public func removeHandler(_ number: Int) { record.removeHandler(number) }
+
+    /// The events from now on. Who reads slowly loses the oldest of more than `limit`.
+    public func events(limit: Int = 10_000) -> AsyncStream<HubEvent> {
+        let (stream, continuation) = AsyncStream.makeStream(of: HubEvent.self, bufferingPolicy: .bufferingNewest(limit))
+        let number = onEvent { continuation.yield($0) }
+        let record = record
+        continuation.onTermination = { _ in record.removeHandler(number) }
+        return stream
+    }
+
+    /// What a device has done since this object was made; zeros for one that is not in the registry.
+    public func statistics(productID: String, deviceName: String) -> DeviceStatistics {
+        record.statistics(of: productID + deviceName)
+    }
+
+    /// What was refused, oldest first; the last 1000.
+    public var refusals: [HubRefusal] { record.refusals }
+}
