@@ -103,6 +103,8 @@ struct Command: Sendable {
     let notes: String
     let options: [Option]
     let run: @Sendable (Arguments) async throws -> Int32
+    /// Runs with the arguments as they are.
+    let passesThrough: (@Sendable ([String]) -> Int32)?
 
     init(
         _ name: String,
@@ -117,7 +119,24 @@ struct Command: Sendable {
         self.usage = usage
         self.notes = notes
         self.options = options + [Option(nil, "help", "Show this help.")]
+        passesThrough = nil
         self.run = run
+    }
+
+    /// A command that reads its own options, `--help` among them.
+    init(
+        _ name: String,
+        _ summary: String,
+        usage: String,
+        passesThrough: @escaping @Sendable ([String]) -> Int32
+    ) {
+        self.name = name
+        self.summary = summary
+        self.usage = usage
+        notes = ""
+        options = []
+        run = { _ in 0 }
+        self.passesThrough = passesThrough
     }
 
     var help: String {

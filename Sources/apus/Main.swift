@@ -2,7 +2,7 @@ internal import CLinux
 
 @main struct Apus {
     static let commands: [Command] = [
-        pubCommand, subCommand,
+        demoCommand, deviceCommand, pubCommand, subCommand, hubCommand, modemCommand,
     ]
 
     static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }
@@ -17,6 +17,7 @@ internal import CLinux
             return 2
         }
         let rest = Array(arguments.dropFirst())
+        if let run = command.passesThrough { return run(rest) }
         if rest.contains("--help") {
             Console.raw(command.help)
             return 0

@@ -66,14 +66,12 @@ func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Net
     return try SecureNetwork(over: network, tls)
 }
 
-/// The modem at the serial device `path`.
-func openModem(_ path: String, loop: EventLoop, configuration: ModemConfiguration = .init()) async throws -> Modem {
+/// The modem at the serial device `path`, opened again when it comes back.
+func openModem(_ path: String, loop: EventLoop) async throws -> Modem {
     let modem: Result<Modem, SocketError> = await withCheckedContinuation { continuation in
         loop.execute {
             continuation.resume(
-                returning: Result { () throws(SocketError) in
-                    Modem(serial: try SerialPort.open(path: path, loop: loop), loop: loop, configuration: configuration)
-                }
+                returning: Result { () throws(SocketError) in try Modem.open(path: path, loop: loop) }
             )
         }
     }

@@ -1,5 +1,8 @@
 internal import CLinux
+internal import CoAPClient
+internal import HubSimulator
 internal import MQTTClient
+internal import ModemSimulator
 internal import QCloudIoTHub
 internal import SAL
 internal import SecureTransport
@@ -13,6 +16,9 @@ func sentence(for error: any Error) -> String {
     case let error as SocketError: sentence(for: error)
     case let error as SecureTransportError: sentence(for: error)
     case let error as HubIdentityError: sentence(for: error)
+    case let error as HubCoAPError: sentence(for: error)
+    case let error as HubSimulatorError: error.description
+    case let error as ModemSimulatorError: error.description
     case is CancellationError: "interrupted"
     default: "\(error)"
     }
@@ -101,6 +107,15 @@ func sentence(for error: HubIdentityError) -> String {
     case .invalidDeviceName: "a device name is 1 to 48 characters of A-Z, a-z, 0-9, '_' and '-'"
     case .invalidDeviceSecret: "a device secret is base64 text, as the hub shows it"
     case .invalidConnectionID: "a connection ID is 5 letters and digits"
+    @unknown default: "\(error)"
+    }
+}
+
+func sentence(for error: HubCoAPError) -> String {
+    switch error {
+    case .refused(.forbidden): "the hub does not know the device, or it is disabled (4.03)"
+    case .refused(let code): "the hub refused the request (\(code))"
+    case .transport(let error): "\(error)"
     @unknown default: "\(error)"
     }
 }

@@ -1,0 +1,79 @@
+internal import QCloudIoTHub
+internal import SAL
+internal import SecureTransport
+
+let deviceCommand = Command(
+    "device",
+    "Run one device: report this machine's telemetry, answer control messages.",
+    usage: "--product ID --name NAME (--secret TEXT | --cert FILE --key FILE --cafile FILE) [OPTIONS]",
+    notes: """
+        With --secret the connection is secured with the device key (TLS-PSK); --plain leaves TLS out.
+        Without --host the device connects to Tencent Cloud IoT Hub.
+        """,
+    options: [
+        Option(nil, "product", value: "ID", "The product ID: 10 characters."),
+        Option(nil, "name", value: "NAME", "The device name."),
+        Option(nil, "secret", value: "TEXT", "The device secret: base64, as the hub shows it."),
+        Option(nil, "cert", value: "FILE", "The device certificate, PEM."),
+        Option(nil, "key", value: "FILE", "Its private key, PEM."),
+        Option(nil, "cafile", value: "FILE", "The certificates that the hub's must be signed by, PEM."),
+        Option("h", "host", value: "HOST", "The hub's host."),
+        Option("p", "port", value: "PORT", "The hub's port; 8883, or 1883 with --plain, unless given."),
+        Option(nil, "plain", "Connect without TLS."),
+        Option(nil, "modem", value: "DEVICE", "Reach the hub through the ESP-AT modem at this serial device."),
+        Option(nil, "interval", value: "MS", "Report so often, in milliseconds; 1000 unless given."),
+        Option(nil, "seconds", value: "N", "End after so long; until Ctrl-C unless given."),
+    ]
+) { arguments in
+    guard let product = arguments["product"] else { throw UsageError("--product ID is missing") }
+    guard let name = arguments["name"] else { throw UsageError("--name NAME is missing") }
+    let credential: DeviceIdentity.Credential
+    if let secret = arguments["secret"] {
+        credential = .key(try DeviceSecret(base64: Array(secret.utf8).span))
+    } else {
+        guard arguments.has("cert"), !arguments.has("plain") else {
+            throw UsageError("--secret TEXT, or --cert FILE with --key FILE and --cafile FILE, is missing")
+        }
+        credential = .certificate
+    }
+    let identity = try DeviceIdentity(
+        productID: Array(product.utf8),
+        deviceName: Array(name.utf8),
+        credential: credential
+    )
+    let tls: TLSConfiguration? =
+        if arguments.has("plain") { nil } else {
+            try identity.preSharedKeyConfiguration() ?? tlsConfiguration(arguments)
+        }
+    let port = try arguments.number("port", in: 1...65_535) ?? (tls == nil ? 1883 : 8883)
+    let endpoint = Endpoint(host: arguments["host"] ?? "\(product).iotcloud.tencentdevices.com", port: UInt16(port))
+    let status = DeviceStatus(name: name, way: "")
+    if let interval = try arguments.number("interval", in: 1...86_400_000) {
+        status.update { $0.interval = .milliseconds(interval) }
+    }
+    let seconds = try arguments.number("seconds", in: 1...1_000_000)
+    let network = try await openNetwork(modem: arguments["modem"], tls: tls)
+    let device = ReportingDevice(device: HubDevice(identity, hub: endpoint, over: network), status: status)
+    var table = DemoTable([status], isLive: Console.isTerminal)
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await device.run() }
+        let start = ContinuousClock.now
+        while !Interruption.hasCome, status.snapshot.login != "failed" {
+            if let seconds, ContinuousClock.now - start >= .seconds(seconds) { break }
+            table.draw(footer: [])
+            try await Task.sleep(for: .milliseconds(250))
+        }
+        group.cancelAll()
+        try await group.waitForAll()
+        let counters = status.snapshot
+        Console.print(finalLine(status, lost: counters.published - counters.acknowledged))
+        return counters.acknowledged > 0 ? 0 : 1
+    }
+}
+
+/// The line that scripts read.
+func finalLine(_ device: DeviceStatus, lost: Int) -> String {
+    let counters = device.snapshot
+    return "device=\(device.name) way=\(device.way.isEmpty ? "-" : device.way) published=\(counters.published) "
+        + "acknowledged=\(counters.acknowledged) received=\(counters.received) lost=\(lost)"
+}

@@ -1,0 +1,17 @@
+internal import HubSimulator
+internal import ModemSimulator
+
+/// The simulators read their own options.
+let hubCommand = Command(
+    "hub",
+    "Run the local hub: Mosquitto with the hub's login, and its CoAP endpoint.",
+    usage: "[OPTIONS]",
+    passesThrough: { runHubSimulator(arguments: $0) }
+)
+
+let modemCommand = Command(
+    "modem",
+    "Simulate an ESP-AT modem on a pseudo terminal.",
+    usage: "[OPTIONS]",
+    passesThrough: { runModemSimulator(arguments: $0) }
+)

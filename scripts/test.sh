@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The tests, plainly and under the sanitizers, the documentation, the examples, and the sizes of the firmware.
+# APUS_SKIP_SANITIZERS=1 leaves the sanitizers out, for a quick run by hand.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+step "Build"
+swift build --build-tests
+swift build
+
+step "Tests"
+swift test --skip-build --parallel
+
+if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
+    # Mosquitto cannot load a plugin that is built with a sanitizer: the broker gets the plain one.
+    plugin=$(pwd)/.build/debug/libHubPlugin.so
+
+    step "Tests under the thread sanitizer"
+    swift build --build-tests --sanitize=thread --scratch-path .build/tsan
+    APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
+        swift test --skip-build --sanitize=thread --scratch-path .build/tsan --skip FirmwareTests
+
+    step "Tests under the address sanitizer"
+    swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -use-ld=lld
+    APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=1" \
+        swift test --skip-build --sanitize=address --scratch-path .build/asan --disable-xctest \
+        -Xswiftc -use-ld=lld --skip FirmwareTests
+fi
+
+step "Documentation"
+scripts/build-docs.sh
+
+step "Examples"
+swift build --package-path Examples
+
+step "Flash and RAM of the firmware, in bytes"
+scripts/firmware-size.sh
+echo "(TencentOS-tiny's image for the same job: text 31841, and 11.4 KB of RAM beside its heap pool)"
