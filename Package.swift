@@ -29,14 +29,13 @@ let package = Package(
     targets: [
         // C libraries.
         .systemLibrary(name: "CLinux"),
-        .systemLibrary(name: "CCortexM"),
         .systemLibrary(name: "CMbedTLS", providers: [.apt(["libmbedtls-dev"])]),
         .systemLibrary(name: "CPahoMQTT", providers: [.apt(["libpaho-mqtt-dev"])]),
         .systemLibrary(name: "CCoAP", pkgConfig: "libcoap-3-notls", providers: [.apt(["libcoap3-dev"])]),
         .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
 
         // The stack.
-        .target(name: "Kernel", dependencies: ["CLinux", "CCortexM"], swiftSettings: core),
+        .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: core),
         .target(name: "SAL", dependencies: ["Kernel", "CLinux"], swiftSettings: core),
         .target(name: "ATAdapter", dependencies: ["Kernel", "SAL"], swiftSettings: core),
         .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Builds one portable module as Embedded Swift for a Cortex-M4: scripts/embedded-build.sh MODULE
+# Builds portable modules as Embedded Swift for a Cortex-M4: scripts/embedded-build.sh MODULE...
 set -euo pipefail
 cd "$(dirname "$0")/.."
-module=${1:?usage: scripts/embedded-build.sh MODULE}
-swift build -c release --triple armv7em-none-none-eabi --toolset embedded.json --scratch-path .build/embedded \
-    --target "$module"
+[ $# -gt 0 ] || { echo "usage: scripts/embedded-build.sh MODULE..." >&2; exit 2; }
+toolset=$(scripts/embedded-toolset.sh)
+for module in "$@"; do
+    swift build -c release --triple armv7em-none-none-eabi --toolset "$toolset" --scratch-path .build/embedded \
+        --target "$module"
+done

@@ -112,7 +112,7 @@ extension Modem {
         if let step = nextStep { return setUp(step) }
         if mustSynchronize {
             operation = .synchronize
-            return send(Array("AT\r\n".utf8), timeout: .seconds(1))
+            return send(command("AT\r\n"), timeout: .seconds(1))
         }
         guard state == .attached else { return }
         turn = (turn + 1) % links.count
@@ -129,7 +129,7 @@ extension Modem {
         if wantsSignal {
             wantsSignal = false
             operation = .querySignal
-            send(Array("AT+CWJAP?\r\n".utf8), timeout: .seconds(5))
+            send(command("AT+CWJAP?\r\n"), timeout: .seconds(5))
         }
     }
 
@@ -171,6 +171,13 @@ extension Modem {
     private func startClose(_ link: Int) {
         operation = .close(link: link)
         send(command("AT+CIPCLOSE=", link, nil), timeout: .seconds(10))
+    }
+
+    /// Bytes from a constant: a `String` would bring the tables of Unicode with it.
+    private func command(_ text: StaticString) -> [UInt8] {
+        var command: [UInt8] = []
+        command.append(text)
+        return command
     }
 
     private func command(_ name: StaticString, _ link: Int, _ count: Int?) -> [UInt8] {

@@ -1,3 +1,4 @@
+#if !hasFeature(Embedded)
 public import SAL
 
 /// Every way in which a secure connection can fail.
@@ -121,3 +122,4 @@ public struct TLSAlert: RawRepresentable, Equatable, Hashable, Sendable, CustomS
         return names[rawValue] ?? "alert \(rawValue)"
     }
 }
+#endif

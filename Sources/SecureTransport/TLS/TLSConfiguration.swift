@@ -1,3 +1,4 @@
+#if !hasFeature(Embedded)
 /// How a client secures its connections with TLS 1.2. The server is always verified: by its certificate and name, or by
 /// the pre-shared key that both have.
 public struct TLSConfiguration: Sendable {
@@ -49,3 +50,4 @@ public struct TLSConfiguration: Sendable {
         self.suites = suites
     }
 }
+#endif

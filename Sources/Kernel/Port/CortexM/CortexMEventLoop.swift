@@ -1,6 +1,4 @@
 #if os(none)
-internal import CCortexM
-
 /// Something that a bare-metal loop asks in each turn whether it has work, such as a UART's receive FIFO.
 public protocol Pollable: AnyObject {
     /// Does what is ready, without waiting.
@@ -13,10 +11,15 @@ public final class EventLoop {
     var endOfTurnHandlers: [any EndOfTurnHandler] = []
     private var pollables: [any Pollable] = []
     private let clock: () -> Duration
+    private let sleep: () -> Void
     private var isStopping = false
 
-    /// A loop whose time is what `clock` says: monotonic, from any origin.
-    public init(clock: @escaping () -> Duration) { self.clock = clock }
+    /// A loop whose time is what `clock` says: monotonic, from any origin. `sleep` waits for an interrupt, and must return at once if
+    /// one that brings work has come since the turn began: check with interrupts masked, then wait.
+    public init(clock: @escaping () -> Duration, sleep: @escaping () -> Void) {
+        self.clock = clock
+        self.sleep = sleep
+    }
 
     /// The time of the loop's clock.
     public var now: Duration { clock() }
@@ -29,7 +32,7 @@ public final class EventLoop {
         isStopping = false
         while !isStopping {
             turn()
-            cortexm_wait_for_interrupt()
+            sleep()
         }
     }
 

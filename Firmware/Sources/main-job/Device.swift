@@ -1,0 +1,156 @@
+import ATAdapter
+import Board
+import Kernel
+import MQTTClient
+import QCloudIoTHub
+import SAL
+
+/// The device: reports, and does what it is told.
+final class Device: MQTTConnectionHandler, TimerHandler {
+    private let settings: Settings
+    private let modem: Modem
+    private let connection: MQTTConnection
+    private let timer: Timer
+    private let eventTopic: [UInt8]
+    private var interval: Duration
+    private var sequence = 0
+    private var published = 0
+    private var acknowledged = 0
+    private var received = 0
+    /// The packet identifiers of the reports, which are answered apart from the replies to control messages.
+    private var reports: [(packetID: UInt16, sentAt: Int)] = []
+
+    init(_ settings: Settings, modem: Modem) {
+        self.settings = settings
+        self.modem = modem
+        eventTopic = HubTopic.event(of: settings.identity)
+        interval = .milliseconds(settings.interval)
+        timer = Timer(on: modem.loop)
+        var configuration = MQTTConfiguration(clientID: settings.identity.clientID)
+        configuration.keepAlive = .seconds(60)
+        configuration.connectTimeout = .seconds(20)
+        configuration.maximumPacketBytes = 1_024
+        configuration.maximumInFlight = 8
+        connection = MQTTConnection(
+            to: Endpoint(host: settings.host, port: settings.port),
+            over: modem,
+            configuration: configuration
+        )
+    }
+
+    func start() {
+        do throws(MQTTError) {
+            _ = try connection.subscribe(to: HubTopic.control(of: settings.identity).span)
+        } catch { Console.print("error=subscribe\n") }
+        connection.connect(handler: self)
+        timer.start(after: interval, every: interval, handler: self)
+    }
+
+    // MARK: Reports
+
+    func timerFired(_ timer: Timer) {
+        guard connection.isConnected else { return }
+        modem.querySignal()
+        // Built piece by piece: a few bytes of code where formatting would be kilobytes.
+        var text = JSON()
+        text.add("seq", sequence + 1)
+        text.add("ticks", Board.ticks)
+        text.add("freeHeap", Board.freeHeapBytes)
+        if let signal = modem.signal { text.add("signal", signal) }
+        guard let packetID = publish(text.finished) else { return }
+        sequence += 1
+        published += 1
+        reports.append((packetID, Board.ticks))
+        say(roundTrip: nil)
+    }
+
+    /// Publishes an event; `nil` if the queue is full: then this report is left out, and not counted.
+    private func publish(_ payload: [UInt8]) -> UInt16? {
+        do throws(MQTTError) {
+            let topic = eventTopic
+            return try connection.publish(topic: topic.span, payload: payload.span)
+        } catch { return nil }
+    }
+
+    private func say(roundTrip: Int?) {
+        Console.print("published=")
+        Console.print(published)
+        Console.print(" acknowledged=")
+        Console.print(acknowledged)
+        Console.print(" received=")
+        Console.print(received)
+        if let roundTrip {
+            Console.print(" rtt=")
+            Console.print(roundTrip)
+        }
+        Console.print(" heap=")
+        Console.print(Board.leastFreeHeapBytes)
+        Console.print("\n")
+    }
+
+    // MARK: MQTTConnectionHandler
+
+    func willConnect(_ configuration: inout MQTTConfiguration) {
+        Console.print("state=connecting\n")
+        // A board with a hardware random number generator takes five characters from that. The time of an attempt differs
+        // between devices and attempts, and the connection ID is no secret: it only names the attempt in the hub's logs.
+        let random = UInt64(UInt(bitPattern: Board.ticks)) &* 0x9E37_79B9_7F4A_7C15
+        do throws(HubIdentityError) {
+            let login = try HubLogin(
+                settings.identity,
+                connectionID: HubLogin.connectionID(random: random),
+                expiry: .never
+            )
+            configuration.userName = login.userName
+            configuration.password = login.password
+        } catch { Console.print("error=login\n") }
+    }
+
+    func connected(sessionPresent: Bool) { Console.print("state=connected\n") }
+
+    func disconnected(_ error: MQTTError, retryAt: Duration?) {
+        switch error {
+        case .connectionRefused(let code):
+            Console.print("error=refused-")
+            Console.print(Int(code.rawValue))
+            Console.print("\n")
+        case .transport: Console.print("error=transport\n")
+        default: Console.print("error=mqtt\n")
+        }
+        Console.print("state=reconnecting\n")
+    }
+
+    func received(_ message: MQTTMessage) -> Bool {
+        let payload = Array(message.payload)
+        guard let control = Control(payload) else {
+            Console.print("error=bad-control\n")
+            return true
+        }
+        received += 1
+        interval = .milliseconds(control.interval)
+        timer.start(after: interval, every: interval, handler: self)
+        var reply = JSON()
+        reply.add("type", "control_reply")
+        reply.add("token", control.token)
+        reply.add("interval", control.interval)
+        _ = publish(reply.finished)
+        say(roundTrip: nil)
+        return true
+    }
+
+    func published(packetID: UInt16) {
+        for index in reports.indices where reports[index].packetID == packetID {
+            acknowledged += 1
+            say(roundTrip: Board.ticks - reports[index].sentAt)
+            reports.remove(at: index)
+            return
+        }
+    }
+
+    func subscribed(packetID: UInt16, granted: QoS?) {
+        if granted == nil { Console.print("error=control-refused\n") }
+    }
+
+    func unsubscribed(packetID: UInt16) {}
+    func subscriptionLost(filter: [UInt8]) { Console.print("error=control-lost\n") }
+}

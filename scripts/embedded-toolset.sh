@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Writes the toolset for Embedded Swift on a Cortex-M4 to .build/embedded.json and prints its path. It has absolute paths in it, since
+# the firmware package builds with it too.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/fetch-mbedtls.sh >&2
+mkdir -p .build
+cat > .build/embedded.json.new <<EOF
+{
+  "schemaVersion": "1.0",
+  "swiftCompiler": {
+    "extraCLIOptions": [
+      "-enable-experimental-feature", "Embedded", "-enable-experimental-feature", "Volatile", "-wmo", "-Osize",
+      "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
+      "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
+      "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls_config.h\"",
+      "-use-ld=lld", "-Xclang-linker", "-nostdlib"
+    ]
+  },
+  "cCompiler": {
+    "extraCLIOptions": [
+      "-Os", "-mfloat-abi=soft", "-ffunction-sections", "-fdata-sections", "-ffreestanding", "-fno-pic"
+    ]
+  },
+  "linker": {
+    "extraCLIOptions": [
+      "-T", "$PWD/Firmware/mps2-an386.ld", "-e", "Reset_Handler", "--gc-sections", "-static", "--no-pie", "--icf=all"
+    ]
+  }
+}
+EOF
+# Touched only when it changes, so that builds stay incremental.
+cmp -s .build/embedded.json.new .build/embedded.json || cp .build/embedded.json.new .build/embedded.json
+rm .build/embedded.json.new
+echo "$PWD/.build/embedded.json"

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Gets the source of Debian's mbedTLS and builds what firmware uses of it, for a Cortex-M4, into .build/vendor.
+# Does nothing when that is there; needs the network only the first time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+vendor=$PWD/.build/vendor
+source=$vendor/mbedtls
+library=$vendor/cortex-m4
+[ -e "$library/libmbedcrypto.a" ] && [ "$library/libmbedcrypto.a" -nt Firmware/mbedtls_config.h ] && exit 0
+mkdir -p "$vendor" "$library"
+
+if [ ! -e "$source/library/sha256.c" ]; then
+    echo "Fetching the source of mbedTLS"
+    # The archive that this system installs from, with its sources; the system's own configuration stays as it is.
+    lists=$vendor/apt
+    mkdir -p "$lists/lists/partial"
+    uri=$({ cat /etc/apt/sources.list 2>/dev/null || true; cat /etc/apt/sources.list.d/* 2>/dev/null || true; } |
+        awk '/^URIs:/ && /debian/ && !/security/ { print $2; exit } /^deb / && /debian/ && !/security/ { print $2; exit }')
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" > "$lists/sources.list"
+    apt=(apt-get -q -o "Dir::Etc::SourceList=$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::State::Lists=$lists/lists" -o APT::Sandbox::User=root)
+    "${apt[@]}" update > "$lists/log" 2>&1 || { cat "$lists/log" >&2; exit 1; }
+    (cd "$lists" && "${apt[@]}" source --download-only mbedtls >> log 2>&1) || { cat "$lists/log" >&2; exit 1; }
+    rm -rf "$source"
+    mkdir -p "$source"
+    tar -xf "$lists"/mbedtls_*.orig.tar.* -C "$source" --strip-components 1
+fi
+
+for file in sha256 md base64 platform_util constant_time; do
+    arm-none-eabi-gcc -c -Os -mcpu=cortex-m4 -mthumb -mfloat-abi=soft -ffunction-sections -fdata-sections -std=c99 \
+        -I"$source/include" -DMBEDTLS_CONFIG_FILE="\"$PWD/Firmware/mbedtls_config.h\"" \
+        -o "$library/$file.o" "$source/library/$file.c"
+done
+rm -f "$library"/*.a
+arm-none-eabi-ar rcs "$library/libmbedcrypto.a" "$library"/*.o
+# The module map links these too.
+arm-none-eabi-ar rcs "$library/libmbedtls.a"
+arm-none-eabi-ar rcs "$library/libmbedx509.a"

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds the firmware images into Firmware/.build/images, as ELF files.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+toolset=$(scripts/embedded-toolset.sh)
+cortex=(-mcpu=cortex-m4 -mthumb -mfloat-abi=soft)
+# The C library and the compiler's own routines, by their full paths: the Swift driver knows no bare-metal library folders.
+libraries=(-Xlinker "$PWD/.build/vendor/cortex-m4/libmbedcrypto.a" -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-file-name=libc_nano.a)"
+    -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-libgcc-file-name)")
+mkdir -p Firmware/.build/images
+for image in hello main-job; do
+    swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
+        --product "$image" "${libraries[@]}"
+    cp "Firmware/.build/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
+done
