@@ -17,6 +17,7 @@ public final class HubSimulator: Sendable {
     private struct Running {
         let broker: MosquittoBroker
         let cloud: CloudLink
+        let coap: CoAPEndpoint
         let endpoints: HubEndpoints
     }
 
@@ -68,12 +69,20 @@ public final class HubSimulator: Sendable {
             let cloud = try CloudLink(host: broker.host, port: broker.mqttPort.number) { topic, payload, qos in
                 record.receive(topic: topic, payload: payload, qos: qos)
             }
+            let coap: CoAPEndpoint
+            do throws(HubSimulatorError) {
+                coap = try startCoAP()
+            } catch {
+                cloud.close()
+                throw error
+            }
             do throws(HubSimulatorError) {
                 try broker.start()
                 record.beginBroker(broker.processID ?? 0)
                 let login = broker.cloudLogin
                 try cloud.connect(user: login.user, password: login.password, timeout: configuration.startTimeout)
             } catch {
+                coap.stop()
                 cloud.close()
                 broker.stop()
                 throw error
@@ -83,9 +92,9 @@ public final class HubSimulator: Sendable {
                 mqttPort: broker.mqttPort.number,
                 pskPort: broker.pskPort.number,
                 tlsPort: broker.tlsPort.number,
-                coapPort: 0
+                coapPort: coap.port
             )
-            running = Running(broker: broker, cloud: cloud, endpoints: endpoints)
+            running = Running(broker: broker, cloud: cloud, coap: coap, endpoints: endpoints)
         }
     }
 
@@ -95,6 +104,7 @@ public final class HubSimulator: Sendable {
             defer { running = nil }
             return running
         }
+        stopped?.coap.stop()
         stopped?.cloud.close()
         stopped?.broker.stop()
     }
@@ -120,6 +130,39 @@ public final class HubSimulator: Sendable {
         try parts.broker.start()
         record.beginBroker(parts.broker.processID ?? 0)
         try parts.cloud.reconnect(timeout: configuration.startTimeout)
+    }
+
+    /// The CoAP side, for its faults and counters.
+    public var coap: CoAPEndpoint {
+        get throws(HubSimulatorError) { try parts().coap }
+    }
+
+    private func startCoAP() throws(HubSimulatorError) -> CoAPEndpoint {
+        let registry = registry
+        let record = record
+        do {
+            return try CoAPEndpoint(
+                port: configuration.coapPort,
+                isKnown: { registry.device(productID: $0, deviceName: $1)?.isEnabled ?? false },
+                onMessage: { productID, deviceName, topic, payload, wantsAnswer in
+                    let message = HubMessage(
+                        productID: productID,
+                        deviceName: deviceName,
+                        topic: topic,
+                        payload: payload,
+                        qos: 1,
+                        way: .coap
+                    )
+                    record.take(.message(message))
+                    return wantsAnswer ? record.nextForCoAP(clientID: productID + deviceName) : nil
+                }
+            )
+        } catch {
+            switch error {
+            case .cannotBind(let port, _): throw .portInUse(port)
+            case .setUpFailed: throw .coapFailed
+            }
+        }
     }
 
     private func parts() throws(HubSimulatorError) -> Running {

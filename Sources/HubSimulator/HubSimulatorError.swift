@@ -21,6 +21,8 @@ public enum HubSimulatorError: Error, Equatable, Sendable {
     case brokerFailed(String)
     /// The cloud's own MQTT client failed; with Paho's words or return code.
     case cloudFailed(String)
+    /// The CoAP library could not be set up.
+    case coapFailed
     /// The registry file cannot be read as one.
     case registryMalformed(path: String, reason: String)
     /// A product ID, device name or secret breaks the hub's rules.
@@ -52,6 +54,7 @@ extension HubSimulatorError: CustomStringConvertible {
         case .identitiesFailed(let output): "could not make keys and certificates: \(output)"
         case .brokerFailed(let log): "mosquitto failed; it says: \(log)"
         case .cloudFailed(let reason): "the hub's own connection to its broker failed: \(reason)"
+        case .coapFailed: "the CoAP library could not be set up"
         case .registryMalformed(let path, let reason): "\(path) is not a device registry: \(reason)"
         case .invalidIdentity(let reason): reason
         case .unknownDevice(let name): "there is no device \(name) in the registry"

@@ -23,7 +23,7 @@ import Testing
                 isKnown: { productID, deviceName in
                     productID == "A1B2C3D4E5" && deviceName == "dev_0001" && self.isEnabled.withLock { $0 }
                 },
-                onMessage: { _, _, topic, payload in
+                onMessage: { _, _, topic, payload, _ in
                     self.posted.withLock { $0.append(Posted(topic: topic, payload: payload)) }
                     return self.control.withLock { $0 }
                 }
@@ -265,7 +265,7 @@ import Testing
             let next = try CoAPEndpoint(
                 port: endpoint.port,
                 isKnown: { _, _ in true },
-                onMessage: { _, _, _, _ in nil }
+                onMessage: { _, _, _, _, _ in nil }
             )
             // Its tokens are new.
             #expect(try await answer.code == .unauthorized)
@@ -275,11 +275,11 @@ import Testing
 
     @Test func endpointsDoNotDisturbEachOther() async throws {
         let endpoints = try (0..<3).map { index in
-            try CoAPEndpoint(isKnown: { _, _ in true }, onMessage: { _, _, _, _ in [UInt8(index)] })
+            try CoAPEndpoint(isKnown: { _, _ in true }, onMessage: { _, _, _, _, _ in [UInt8(index)] })
         }
         #expect(Set(endpoints.map(\.port)).count == 3)
         #expect(throws: CoAPEndpointError.cannotBind(port: endpoints[0].port, code: 98)) {
-            try CoAPEndpoint(port: endpoints[0].port, isKnown: { _, _ in true }, onMessage: { _, _, _, _ in nil })
+            try CoAPEndpoint(port: endpoints[0].port, isKnown: { _, _ in true }, onMessage: { _, _, _, _, _ in nil })
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (index, endpoint) in endpoints.enumerated() {

@@ -172,7 +172,7 @@ import Testing
     }
 
     private func endpoint(_ behavior: CoAPBehavior = CoAPBehavior()) throws -> CoAPEndpoint {
-        try CoAPEndpoint(behavior: behavior, isKnown: { _, _ in true }, onMessage: { _, _, _, _ in [0x41] })
+        try CoAPEndpoint(behavior: behavior, isKnown: { _, _ in true }, onMessage: { _, _, _, _, _ in [0x41] })
     }
 
     @Test func itAnswersTheVendorsBytes() async throws {

@@ -9,10 +9,10 @@ internal import Synchronization
 public final class CoAPEndpoint: Sendable {
     /// Whether a device exists and is enabled, by product and device name.
     public typealias IsKnown = @Sendable (_ productID: String, _ deviceName: String) -> Bool
-    /// Takes a message of a device, and returns the control message for it, if there is one. The device gets it if it asked for an answer.
+    /// Takes a message of a device, and returns the control message for it, if there is one. The device gets it only if it wants an answer.
     public typealias OnMessage =
         @Sendable (
-            _ productID: String, _ deviceName: String, _ topic: String, _ payload: [UInt8]
+            _ productID: String, _ deviceName: String, _ topic: String, _ payload: [UInt8], _ wantsAnswer: Bool
         ) -> [UInt8]?
 
     /// The UDP port on 127.0.0.1.

@@ -55,7 +55,7 @@ struct CoAPHubRules: Sendable {
             return Response(code: Self.forbidden)
         }
         let topic = levels.joined(separator: "/")
-        let answer = onMessage(device.productID, device.name, topic, request.payload)
+        let answer = onMessage(device.productID, device.name, topic, request.payload, request.wantsAnswer)
         guard request.wantsAnswer else { return Response(code: Self.content, isMessage: true) }
         return Response(code: Self.content, payload: answer ?? [], isAnswer: true, isMessage: true)
     }
