@@ -22,6 +22,7 @@ public final class SecretBytes: @unchecked Sendable {
 
     /// Calls `body` with the bytes.
     public func withBytes<Result>(_ body: (Span<UInt8>) -> Result) -> Result {
-        unsafe body(Span(_unsafeElements: UnsafeBufferPointer(bytes)))
+        // Nothing but the pointer is used below, so without this the bytes could be wiped before they are read.
+        withExtendedLifetime(self) { unsafe body(Span(_unsafeElements: UnsafeBufferPointer(bytes))) }
     }
 }
