@@ -127,7 +127,7 @@ import Testing
         posix_spawn_file_actions_init(&actions)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        guard posix_spawnp(&pid, $0, &actions, nil, &arguments, environ) == 0 else { return false }
+        guard posix_spawnp(&pid, $0, &actions, nil, &arguments, clinux_environment()) == 0 else { return false }
         var status: Int32 = 0
         waitpid(pid, &status, 0)
         return status == 0
