@@ -38,6 +38,17 @@ import Testing
         }
     }
 
+    @Test func anAcknowledgedRequestThatEndsMakesNoMoreRoom() throws {
+        var bench = Bench()
+        for _ in 0..<3 {
+            let (_, request) = try bench.start()
+            _ = bench.receive(request.empty(.acknowledgement))
+            _ = bench.receive(request.response(.nonConfirmable, messageID: request.messageID))
+        }
+        for _ in 0..<3 { _ = try bench.session.send(CoAPRequest(.get), at: bench.now) }
+        #expect(try bench.sent().count == 1)
+    }
+
     @Test func anEndOfAnyKindLetsTheNextOneGo() throws {
         for kind in 0..<4 {
             var bench = Bench { $0.maximumRetransmissions = 0 }

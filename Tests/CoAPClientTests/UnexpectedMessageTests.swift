@@ -88,4 +88,20 @@ private let acknowledgement = CoAPMessageType.acknowledgement
         let response = request.response(.nonConfirmable, messageID: 1)
         #expect(bench.receive(response) == [.finished(id, .success(warm))])
     }
+
+    @Test func anAcknowledgementOfANonConfirmableRequestIsNone() throws {
+        var bench = Bench()
+        let (id, request) = try bench.start(CoAPRequest(.get, isConfirmable: false))
+        #expect(bench.receive(request.empty(.acknowledgement)) == [])
+        #expect(bench.receive(request.response(.acknowledgement)) == [])
+        #expect(bench.session.counters.unexpected == 2)
+        #expect(bench.receive(request.response(.nonConfirmable)) == [.finished(id, .success(warm))])
+    }
+
+    @Test func aSecondSeparateResponseIsNoCopyOfTheFirst() throws {
+        var bench = Bench()
+        let (_, request) = try bench.start()
+        _ = bench.receive(request.response(.confirmable, messageID: 1))
+        #expect(bench.receive(request.response(.confirmable, messageID: 2)) == [.transmit(hex("70000002"))])
+    }
 }
