@@ -1,6 +1,6 @@
 /// How a client behaves towards one peer: the transmission parameters of RFC 7252, 4.8, and the client's own limits.
 public struct CoAPConfiguration: Sendable {
-    /// ACK_TIMEOUT: the least time before a confirmable message is sent for the second time.
+    /// ACK_TIMEOUT: the least time before a confirmable message is sent for the second time. At most a day.
     public var acknowledgementTimeout: Duration = .seconds(2)
     /// ACK_RANDOM_FACTOR in percent: that time is drawn, once per message, between the least and this much of it. 100 to 1,000.
     public var acknowledgementRandomFactorPercent = 150
@@ -38,11 +38,19 @@ public struct CoAPConfiguration: Sendable {
     public init() {}
 
     /// MAX_TRANSMIT_SPAN: from the first to the last transmission of a message, at most.
-    var transmitSpan: Duration { acknowledgementTimeout * ((1 << retransmissions) - 1) * randomPercent / 100 }
+    var transmitSpan: Duration {
+        var span = Duration.zero
+        var wait = Duration.nanoseconds(leastTimeout + timeoutSpread)
+        for _ in 0..<retransmissions {
+            span += wait
+            wait += wait
+        }
+        return span
+    }
 
-    /// EXCHANGE_LIFETIME: how long a message ID stays taken.
+    /// EXCHANGE_LIFETIME: how long a message ID stays taken. PROCESSING_DELAY is taken to be ACK_TIMEOUT.
     var effectiveExchangeLifetime: Duration {
-        exchangeLifetime ?? transmitSpan + maximumLatency * 2 + acknowledgementTimeout
+        exchangeLifetime ?? transmitSpan + maximumLatency + maximumLatency + .nanoseconds(leastTimeout)
     }
 
     /// NON_LIFETIME: how long a copy of a non-confirmable message may arrive.
@@ -50,11 +58,19 @@ public struct CoAPConfiguration: Sendable {
 
     var retransmissions: Int { min(max(maximumRetransmissions, 0), 16) }
 
-    private var randomPercent: Int { min(max(acknowledgementRandomFactorPercent, 100), 1_000) }
-
     /// The wait before the first retransmission, as `random`, any number, decides.
     func firstTimeout(random: UInt64) -> Duration {
-        let spread = acknowledgementTimeout * (randomPercent - 100) / 100
-        return acknowledgementTimeout + spread * Int(random >> 44) / (1 << 20)
+        .nanoseconds(leastTimeout + (timeoutSpread >> 20) * Int64(random >> 44))
+    }
+
+    // In 64-bit numbers, as the division of a Duration is one of 128 bits, which costs a Cortex-M 2 KB of code.
+
+    private var leastTimeout: Int64 {
+        let (seconds, attoseconds) = acknowledgementTimeout.components
+        return min(max(seconds, 0), 86_400) * 1_000_000_000 + max(attoseconds, 0) / 1_000_000_000
+    }
+
+    private var timeoutSpread: Int64 {
+        leastTimeout / 100 * Int64(min(max(acknowledgementRandomFactorPercent, 100), 1_000) - 100)
     }
 }

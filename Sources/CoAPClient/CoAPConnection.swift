@@ -1,7 +1,7 @@
 public import Kernel
 public import SAL
 
-/// A CoAP client with callbacks, for a run loop: it opens a datagram socket over a ``SAL/Network`` when there is something to send,
+/// A CoAP client with callbacks, for a run loop: it opens a datagram socket over a `Network` when there is something to send,
 /// and opens it again when the network loses it. Firmware uses it as it is; on Linux `CoAPClient` puts `async` on top.
 ///
 /// An open socket keeps it alive, so call ``close()`` in the end.
@@ -106,7 +106,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         state = .opening(network.openDatagrams(to: endpoint, deadline: deadline, handler: self))
     }
 
-    /// The socket is ready: part of ``SAL/DatagramHandler``.
+    /// The socket is ready: part of `DatagramHandler`.
     public func opened() {
         guard case .opening(let socket) = state else { return }
         state = .open(socket)
@@ -114,7 +114,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         drain()
     }
 
-    /// A datagram arrived: part of ``SAL/DatagramHandler``.
+    /// A datagram arrived: part of `DatagramHandler`.
     public func received(_ datagram: Span<UInt8>, from peer: SocketAddress, truncated: Bool) {
         guard case .open = state else { return }
         lastError = nil
@@ -122,7 +122,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         drain()
     }
 
-    /// The socket is over: part of ``SAL/DatagramHandler``. Requests live on in the next one, unless there is none to be had.
+    /// The socket is over: part of `DatagramHandler`. Requests live on in the next one, unless there is none to be had.
     public func closed(_ error: SocketError?) {
         let error = error ?? .closed
         switch state {
@@ -160,7 +160,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         loop.atEndOfTurn(self)
     }
 
-    /// Sends what the turn has produced: part of ``Kernel/EndOfTurnHandler``.
+    /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
         isAtEndOfTurn = false
         drain()
@@ -200,7 +200,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         timer.start(at: deadline, handler: self)
     }
 
-    /// A deadline has passed: part of ``Kernel/TimerHandler``.
+    /// A deadline has passed: part of `TimerHandler`.
     public func timerFired(_ timer: Timer) {
         session.handleTimeout(at: loop.now)
         drain()

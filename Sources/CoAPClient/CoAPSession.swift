@@ -61,6 +61,8 @@ public struct CoAPSession: Sendable {
         /// What is transmitted; given back when that can happen no more.
         var datagram: [UInt8]
 
+        func isOver(at now: Duration) -> Bool { giveUpAt.map { $0 <= now } ?? false }
+
         var isOutstanding: Bool {
             switch state {
             case .unacknowledged, .unacknowledgeable: true
@@ -80,20 +82,20 @@ public struct CoAPSession: Sendable {
     public let configuration: CoAPConfiguration
     /// What it has met that was not in order.
     public internal(set) var counters = CoAPCounters()
-    private let exchangeLifetime: Duration
-    private var random: CoAPRandom
-    private var messageIDs: MessageIDs
+    let exchangeLifetime: Duration
+    var random: CoAPRandom
+    var messageIDs: MessageIDs
     private var lastID: UInt64 = 0
-    private var isTransportOpen = false
-    private var waiting: RingQueue<Exchange>
+    var isTransportOpen = false
+    var waiting: RingQueue<Exchange>
     /// Those that were transmitted, in no order.
     var exchanges: [Exchange] = []
-    private var outstandingCount = 0
+    var outstandingCount = 0
     private var delivered: RingQueue<Delivered>
     private var outputs = RingQueue<Output>(limit: .max)
 
     /// When to call ``handleTimeout(at:)``, or `nil` while no timer runs. It may come before there is anything to do.
-    public private(set) var deadline: Duration?
+    public internal(set) var deadline: Duration?
 
     /// A session without a transport. All that is random about it comes from `seed`.
     public init(_ configuration: CoAPConfiguration = CoAPConfiguration(), seed: CoAPSeed) {
@@ -181,15 +183,7 @@ public struct CoAPSession: Sendable {
             finish(at: index, .failure(error))
             transmitWaiting(at: now)
         } else {
-            removeWaiting(error) { $0.id == id }
-        }
-    }
-
-    /// A token that no other unfinished request has. There are twice as many tokens, at least, as requests.
-    private mutating func unusedToken(byteCount count: Int) -> CoAPToken {
-        while true {
-            let token = CoAPToken(bits: random.next(), count: count)
-            if !exchanges.contains(where: { $0.token == token }) { return token }
+            removeWaiting(id, error, at: now)
         }
     }
 
@@ -199,60 +193,6 @@ public struct CoAPSession: Sendable {
         guard datagram[1] != CoAPCode.empty.rawValue, let index = outstanding(messageID) else { return }
         finish(at: index, .failure(.transport(error)))
         transmitWaiting(at: now)
-    }
-
-    /// Starts as many of the waiting requests as may be outstanding.
-    mutating func transmitWaiting(at now: Duration) {
-        while isTransportOpen, outstandingCount < max(configuration.outstandingLimit, 1), !waiting.isEmpty {
-            if let time = messageIDs.blockedUntil(at: now) { return wake(at: time) }
-            guard var exchange = waiting.dequeue() else { return }
-            exchange.messageID = messageIDs.take(at: now, lifetime: exchangeLifetime)
-            exchange.token = unusedToken(byteCount: exchange.token.count)
-            exchange.datagram[2] = UInt8(exchange.messageID >> 8)
-            exchange.datagram[3] = UInt8(exchange.messageID & 0xFF)
-            for index in 0..<exchange.token.count { exchange.datagram[4 + index] = exchange.token[index] }
-            output(.transmit(exchange.datagram))
-            let patience = exchange.isConfirmable ? exchangeLifetime : configuration.nonConfirmableTimeout
-            let giveUpAt = exchange.giveUpAt ?? now + patience
-            exchange.giveUpAt = giveUpAt
-            wake(at: giveUpAt)
-            if exchange.isConfirmable {
-                let timeout = configuration.firstTimeout(random: random.next())
-                exchange.state = .unacknowledged(transmissions: 1, timeout: timeout, resendAt: now + timeout)
-                wake(at: now + timeout)
-            } else {
-                exchange.state = .unacknowledgeable
-                exchange.datagram = []
-            }
-            outstandingCount += 1
-            exchanges.append(exchange)
-        }
-    }
-
-    /// The peer has the request: it is not sent again, and the next may go out.
-    mutating func acknowledge(at index: Int) {
-        guard exchanges[index].isOutstanding else { return }
-        exchanges[index].state = .acknowledged
-        exchanges[index].datagram = []
-        outstandingCount -= 1
-    }
-
-    mutating func finish(at index: Int, _ result: Result<CoAPResponse, CoAPError>) {
-        if exchanges[index].isOutstanding { outstandingCount -= 1 }
-        output(.finished(exchanges[index].id, result))
-        exchanges.swapAt(index, exchanges.count - 1)
-        exchanges.removeLast()
-    }
-
-    private mutating func removeWaiting(_ error: CoAPError, where isOver: (Exchange) -> Bool) {
-        for _ in 0..<waiting.count {
-            guard let exchange = waiting.dequeue() else { return }
-            if isOver(exchange) {
-                output(.finished(exchange.id, .failure(error)))
-            } else {
-                _ = waiting.enqueue(exchange)
-            }
-        }
     }
 
     mutating func output(_ output: Output) { _ = outputs.enqueue(output) }
@@ -275,46 +215,5 @@ public struct CoAPSession: Sendable {
             }
         }
         return false
-    }
-
-    // MARK: Time
-
-    private mutating func wake(at time: Duration) { deadline = min(deadline ?? time, time) }
-
-    /// Acts on a ``deadline`` that has passed; does nothing before it.
-    public mutating func handleTimeout(at now: Duration) {
-        guard let deadline, now >= deadline else { return }
-        // From the last to the first: one that is finished is replaced by one that had its turn.
-        for index in exchanges.indices.reversed() { handleTimeout(of: index, at: now) }
-        removeWaiting(.notSent) { $0.giveUpAt.map { $0 <= now } ?? false }
-        self.deadline = nil
-        for index in exchanges.indices {
-            if let time = exchanges[index].giveUpAt { wake(at: time) }
-            if isTransportOpen, case .unacknowledged(_, _, let time) = exchanges[index].state { wake(at: time) }
-        }
-        for index in 0..<waiting.count { if let time = waiting[index].giveUpAt { wake(at: time) } }
-        transmitWaiting(at: now)
-    }
-
-    private mutating func handleTimeout(of index: Int, at now: Duration) {
-        let exchange = exchanges[index]
-        let isOver = exchange.giveUpAt.map { $0 <= now } ?? false
-        switch exchange.state {
-        case .waiting: return
-        case .acknowledged, .unacknowledgeable:
-            if isOver { finish(at: index, .failure(.noResponse)) }
-        case .unacknowledged(let transmissions, let timeout, let resendAt):
-            if isOver || (resendAt <= now && transmissions > configuration.retransmissions) {
-                return finish(at: index, .failure(.notAcknowledged(transmissions: transmissions)))
-            }
-            guard resendAt <= now, isTransportOpen else { return }
-            output(.transmit(exchange.datagram))
-            counters.retransmissions += 1
-            exchanges[index].state = .unacknowledged(
-                transmissions: transmissions + 1,
-                timeout: timeout * 2,
-                resendAt: now + timeout * 2
-            )
-        }
     }
 }

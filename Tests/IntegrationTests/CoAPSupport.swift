@@ -81,7 +81,7 @@ final class PeerProcess {
         let whole = ["setpriv", "--pdeathsig", "KILL"] + arguments.map { $0 == "PORT" ? "\(port)" : $0 }
         var pointers = whole.map { strdup($0) } + [nil]
         defer { for pointer in pointers { free(pointer) } }
-        guard posix_spawnp(&pid, "setpriv", &actions, nil, &pointers, environ) == 0 else { return nil }
+        guard posix_spawnp(&pid, "setpriv", &actions, nil, &pointers, clinux_environment()) == 0 else { return nil }
     }
 
     deinit {

@@ -10,6 +10,7 @@ public actor CoAPClient {
     private var connection: CoAPConnection { connectionOnLoop.value }
     private nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
     private nonisolated let loop: EventLoop
+    private var isClosed = false
 
     /// The loop that the client lives on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
@@ -27,6 +28,7 @@ public actor CoAPClient {
     }
 
     deinit {
+        if isClosed { return }
         // An open socket keeps the connection alive.
         let box = connectionOnLoop
         loop.execute { box.value.close() }
@@ -54,7 +56,10 @@ public actor CoAPClient {
     }
 
     /// Closes for good. Requests that are not finished fail with ``CoAPError/closed``.
-    public func close() { connection.close() }
+    public func close() {
+        isClosed = true
+        connection.close()
+    }
 
     /// What was met that was not in order.
     public var counters: CoAPCounters { connection.counters }

@@ -57,6 +57,10 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
             self.lengths = lengths
             isRepeatable = repeatable
         }
+
+        func allows(_ length: Int, isRepeated: Bool) -> Bool {
+            lengths.contains(length) && (isRepeatable || !isRepeated)
+        }
     }
 
     /// The rule of an option that is understood here, else `nil` (RFC 7252, table 4; RFC 7641, table 1).

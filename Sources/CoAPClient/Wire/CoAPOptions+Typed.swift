@@ -65,32 +65,36 @@ extension CoAPOptions {
 
     /// The first option of a request with a value that the standard does not allow.
     var firstInvalid: CoAPOptionNumber? {
-        firstOffence { number, value, isRepeated in
-            guard let rule = number.rule else { return false }
-            if isRepeated && !rule.isRepeatable || !rule.lengths.contains(value.count) { return true }
+        var cursor = Cursor()
+        var previous: UInt16?
+        while let value = next(&cursor) {
+            let number = CoAPOptionNumber(rawValue: cursor.number)
+            if let rule = number.rule, !rule.allows(value.count, isRepeated: previous == cursor.number) {
+                return number
+            }
             // A segment is never "." or ".." (RFC 7252, 5.10.1).
-            let dots = value.indices.allSatisfy { value[$0] == UInt8(ascii: ".") }
-            return number == .uriPath && (value.count == 1 || value.count == 2) && dots
+            if number == .uriPath, value.count == 1 || value.count == 2 {
+                if bytes[value.lowerBound] == UInt8(ascii: "."), bytes[value.upperBound - 1] == UInt8(ascii: ".") {
+                    return number
+                }
+            }
+            previous = cursor.number
         }
+        return nil
     }
 
     /// The first critical option of a response that must have it rejected: not understood, or of a length or repetition
     /// that makes it count as such (RFC 7252, 5.4.1, 5.4.3 and 5.4.5). `understood` are the numbers that the user handles.
     func firstUnacceptable(understood: [CoAPOptionNumber]) -> CoAPOptionNumber? {
-        firstOffence { number, value, isRepeated in
-            guard number.isCritical, !understood.contains(number) else { return false }
-            guard let rule = number.rule else { return true }
-            return isRepeated && !rule.isRepeatable || !rule.lengths.contains(value.count)
+        var cursor = Cursor()
+        var previous: UInt16?
+        while let value = next(&cursor) {
+            let number = CoAPOptionNumber(rawValue: cursor.number)
+            let isRepeated = previous == cursor.number
+            previous = cursor.number
+            guard number.isCritical, !understood.contains(number) else { continue }
+            guard let rule = number.rule, rule.allows(value.count, isRepeated: isRepeated) else { return number }
         }
-    }
-
-    private func firstOffence(_ offends: (CoAPOptionNumber, Span<UInt8>, Bool) -> Bool) -> CoAPOptionNumber? {
-        var previous: CoAPOptionNumber?
-        var found: CoAPOptionNumber?
-        forEach { number, value in
-            if found == nil && offends(number, value, number == previous) { found = number }
-            previous = number
-        }
-        return found
+        return nil
     }
 }

@@ -43,12 +43,13 @@ public struct CoAPOptions: Equatable, Sendable {
         // Not in order: what comes behind it is written again.
         var sorted = CoAPOptions()
         var isAdded = false
-        forEach { other, otherValue in
-            if !isAdded && number < other {
+        var cursor = Cursor()
+        while let range = next(&cursor) {
+            if !isAdded && number.rawValue < cursor.number {
                 sorted.append(number.rawValue, value)
                 isAdded = true
             }
-            sorted.append(other.rawValue, otherValue)
+            sorted.append(cursor.number, bytes.span.extracting(range))
         }
         self = sorted
     }
@@ -69,7 +70,10 @@ public struct CoAPOptions: Equatable, Sendable {
     /// Removes all options of this number.
     public mutating func remove(_ number: CoAPOptionNumber) {
         var rest = CoAPOptions()
-        forEach { other, value in if other != number { rest.append(other.rawValue, value) } }
+        var cursor = Cursor()
+        while let range = next(&cursor) {
+            if cursor.number != number.rawValue { rest.append(cursor.number, bytes.span.extracting(range)) }
+        }
         self = rest
     }
 
@@ -90,53 +94,75 @@ public struct CoAPOptions: Equatable, Sendable {
     public func forEach<Failure: Error>(
         _ body: (CoAPOptionNumber, Span<UInt8>) throws(Failure) -> Void
     ) throws(Failure) {
-        let span = bytes.span
-        var number: UInt16 = 0
-        var offset = 0
-        // Valid by construction; the loop ends at the end of the bytes.
-        while let field = try? Self.read(span, at: offset, previous: number) {
-            number = field.number
-            offset = field.value.upperBound
-            try body(CoAPOptionNumber(rawValue: number), span.extracting(field.value))
+        var cursor = Cursor()
+        while let value = next(&cursor) {
+            try body(CoAPOptionNumber(rawValue: cursor.number), bytes.span.extracting(value))
         }
     }
 
     /// The value of the first option of this number.
     public func first(_ number: CoAPOptionNumber) -> [UInt8]? {
-        var found: [UInt8]?
-        forEach { other, value in if other == number && found == nil { found = [UInt8](copying: value) } }
-        return found
+        firstRange(number).map { [UInt8](copying: bytes.span.extracting($0)) }
     }
 
     /// The values of all options of this number, in order.
     public func all(_ number: CoAPOptionNumber) -> [[UInt8]] {
         var found: [[UInt8]] = []
-        forEach { other, value in if other == number { found.append([UInt8](copying: value)) } }
+        var cursor = Cursor()
+        while let value = next(&cursor) {
+            if cursor.number == number.rawValue { found.append([UInt8](copying: bytes.span.extracting(value))) }
+        }
         return found
     }
 
     /// The value of the first option of this number as an integer; `nil` if there is none, or it has more bytes than its number
     /// allows or than 4: such an option counts as not understood (RFC 7252, 5.4.3).
     public func uint(_ number: CoAPOptionNumber) -> UInt32? {
-        guard let bytes = first(number), bytes.count <= min(4, number.rule?.lengths.upperBound ?? 4) else { return nil }
-        return bytes.reduce(0) { $0 << 8 | UInt32($1) }
+        guard let range = firstRange(number), range.count <= min(4, number.rule?.lengths.upperBound ?? 4) else {
+            return nil
+        }
+        var value: UInt32 = 0
+        for index in range { value = value << 8 | UInt32(bytes[index]) }
+        return value
     }
 
     /// Whether there is an option of this number.
     public func contains(_ number: CoAPOptionNumber) -> Bool {
-        var isFound = false
-        forEach { other, _ in if other == number { isFound = true } }
-        return isFound
+        firstRange(number) != nil
     }
 
     /// All options, in order.
     public var list: [CoAPOption] {
         var list: [CoAPOption] = []
-        forEach { number, value in list.append(CoAPOption(number, [UInt8](copying: value))) }
+        var cursor = Cursor()
+        while let value = next(&cursor) {
+            let number = CoAPOptionNumber(rawValue: cursor.number)
+            list.append(CoAPOption(number, [UInt8](copying: bytes.span.extracting(value))))
+        }
         return list
     }
 
     // MARK: The wire
+
+    /// A place between options; the number is that of the option before it.
+    struct Cursor {
+        var offset = 0
+        var number: UInt16 = 0
+    }
+
+    /// Goes to the end of the next option and returns where its value is. The options are valid by construction.
+    func next(_ cursor: inout Cursor) -> Range<Int>? {
+        guard let field = try? Self.read(bytes.span, at: cursor.offset, previous: cursor.number) else { return nil }
+        cursor.number = field.number
+        cursor.offset = field.value.upperBound
+        return field.value
+    }
+
+    private func firstRange(_ number: CoAPOptionNumber) -> Range<Int>? {
+        var cursor = Cursor()
+        while let value = next(&cursor) { if cursor.number == number.rawValue { return value } }
+        return nil
+    }
 
     struct Field {
         let number: UInt16

@@ -96,7 +96,7 @@ final class CoAPWorker: @unchecked Sendable {
             }
             guard result == 0, address.sin_family == sa_family_t(AF_INET), UInt16(bigEndian: address.sin_port) == port
             else { continue }
-            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+            _ = clinux_set_close_on_exec(descriptor)
         }
     }
 
