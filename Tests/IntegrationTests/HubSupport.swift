@@ -129,7 +129,13 @@ final class TestProgram: Sendable {
     init(_ name: String, _ arguments: [String]) throws {
         let program = findProgram(name) ?? name
         directory = try temporaryDirectory()
-        child = try ChildProcess(program, arguments: arguments, outputPath: "\(directory)/output")
+        let plugin = environmentValue("APUS_HUB_PLUGIN").map { ["APUS_HUB_PLUGIN=\($0)"] } ?? []
+        child = try ChildProcess(
+            program,
+            arguments: arguments,
+            environment: plugin,
+            outputPath: "\(directory)/output"
+        )
     }
 
     deinit {

@@ -120,6 +120,50 @@ import Testing
         }
     }
 
+    /// The packets are those of a device, byte by byte: authentication, then a publish with and without an answer wanted.
+    @Test func answersCoAPWithTheOldestControlMessage() async throws {
+        try await TestHub.with { test in
+            let seen = Seen()
+            test.hub.onMessage { seen.append($0) }
+            try test.hub.addDevice(productID: "A1B2C3D4E5", deviceName: "dev_0001")
+            for payload in ["first", "second"] {
+                try test.hub.sendControl(to: "A1B2C3D4E5", deviceName: "dev_0001", payload: Array(payload.utf8))
+            }
+            let socket = RawDatagrams(to: try test.endpoints.coapPort)
+            func exchange(_ header: [UInt8], _ options: [UInt8], _ payload: String) async -> String {
+                socket.send(header + options + [0xFF] + Array(payload.utf8))
+                let answer = await socket.receive()
+                return String(decoding: answer.dropFirst(header.count + 1), as: UTF8.self)
+            }
+            let path = Array("A1B2C3D4E5/dev_0001/txauth9w0BAQsFA".utf8)
+            // Option 11 with 35 bytes, then 62 with one.
+            let token = await exchange(
+                [0x44, 2, 0x12, 0x34, 0, 0, 0, 0],
+                [0xBD, 0x16] + path + [0xD1, 0x26, 0x30],
+                "21010406;aB3dE\0\0"
+            )
+            #expect(token.utf8.count == 10)
+            // Option 11 with 24 bytes, 61 with 10, 62 with one.
+            let topic = "A1B2C3D4E5/dev_0001/data"
+            let options = [0xBD, 0x0B] + Array(topic.utf8) + [0xDA, 0x25] + Array(token.utf8) + [0x11]
+            #expect(await exchange([0x44, 2, 0x12, 0x35, 1, 0, 0, 0], options + [0x30], "1") == "")
+            #expect(await exchange([0x44, 2, 0x12, 0x36, 2, 0, 0, 0], options + [0x31], "2") == "first")
+            #expect(await exchange([0x44, 2, 0x12, 0x37, 3, 0, 0, 0], options + [0x31], "3") == "second")
+            #expect(await exchange([0x44, 2, 0x12, 0x38, 4, 0, 0, 0], options + [0x31], "4") == "")
+            let expected = ["1", "2", "3", "4"].map {
+                HubMessage(
+                    productID: "A1B2C3D4E5",
+                    deviceName: "dev_0001",
+                    topic: topic,
+                    payload: Array($0.utf8),
+                    qos: 1,
+                    way: .coap
+                )
+            }
+            #expect(seen.messages == expected)
+        }
+    }
+
     @Test func closesOnQoS2AndRetain() async throws {
         try await TestHub.with { test in
             var login = Login(device: try test.device("gateway-01"), way: .psk())
