@@ -49,7 +49,7 @@ public final class HubSimulator: Sendable {
             try identities.make()
             registry = try DeviceRegistry(directory: directory)
         } catch {
-            close(lock)
+            Self.release(lock)
             throw error
         }
         record = HubRecord(registry: registry)
@@ -57,6 +57,11 @@ public final class HubSimulator: Sendable {
 
     deinit {
         stop()
+        Self.release(lock)
+    }
+
+    private static func release(_ lock: Int32) {
+        flock(lock, LOCK_UN)  // a child that is just being started may have a copy of the descriptor
         close(lock)
     }
 
@@ -66,7 +71,7 @@ public final class HubSimulator: Sendable {
             guard running == nil else { throw .alreadyRunning }
             let broker = try MosquittoBroker(directory: directory, configuration: configuration)
             let record = record
-            let cloud = try CloudLink(host: broker.host, port: broker.mqttPort.number) { topic, payload, qos in
+            let cloud = try CloudLink(broker: broker) { topic, payload, qos in
                 record.receive(topic: topic, payload: payload, qos: qos)
             }
             let coap: CoAPEndpoint
@@ -79,8 +84,7 @@ public final class HubSimulator: Sendable {
             do throws(HubSimulatorError) {
                 try broker.start()
                 record.beginBroker(broker.processID ?? 0)
-                let login = broker.cloudLogin
-                try cloud.connect(user: login.user, password: login.password, timeout: configuration.startTimeout)
+                try cloud.connect(timeout: configuration.startTimeout)
             } catch {
                 coap.stop()
                 cloud.close()
@@ -117,6 +121,9 @@ public final class HubSimulator: Sendable {
     /// Whether the broker runs. It does not after ``stopBroker()`` or when it ended by itself.
     public var isBrokerRunning: Bool { running.withLock { $0?.broker.processID != nil } }
 
+    /// The broker's process ID while it runs, to kill it in a test.
+    public var brokerProcessID: Int32? { running.withLock { $0?.broker.processID } }
+
     /// The last lines of the broker's log.
     public var brokerLog: String { running.withLock { $0?.broker.lastWords ?? "" } }
 
@@ -129,7 +136,7 @@ public final class HubSimulator: Sendable {
         guard parts.broker.processID == nil else { throw .alreadyRunning }
         try parts.broker.start()
         record.beginBroker(parts.broker.processID ?? 0)
-        try parts.cloud.reconnect(timeout: configuration.startTimeout)
+        try parts.cloud.connect(timeout: configuration.startTimeout)
     }
 
     /// The CoAP side, for its faults and counters.

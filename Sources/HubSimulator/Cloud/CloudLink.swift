@@ -26,6 +26,7 @@ final class CloudLink: @unchecked Sendable {
         "$log/operation/+/+", "$resource/up/#", "$thing/up/#",
     ]
 
+    private let login: MosquittoBroker.CloudLogin
     private let onMessage: OnMessage
     private let state = Mutex(State.connecting)
     private var client: MQTTAsync?
@@ -34,9 +35,11 @@ final class CloudLink: @unchecked Sendable {
     private var context: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: number) }
 
     /// Makes the client. The closure is called on a thread of Paho's and must not wait for other calls of this object.
-    init(host: String, port: UInt16, onMessage: @escaping OnMessage) throws(HubSimulatorError) {
+    init(broker: MosquittoBroker, onMessage: @escaping OnMessage) throws(HubSimulatorError) {
+        login = broker.cloudLogin
         self.onMessage = onMessage
-        let uri = host.contains(":") ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)"
+        let host = broker.host.contains(":") ? "[\(broker.host)]" : broker.host
+        let uri = "tcp://\(host):\(broker.mqttPort.number)"
         var options = cpaho_create_options()
         options.sendWhileDisconnected = 1
         options.maxBufferedMessages = 10_000
@@ -73,36 +76,38 @@ final class CloudLink: @unchecked Sendable {
     }
 
     /// Connects and subscribes; comes back when messages can flow.
-    func connect(user: String, password: String, timeout: Duration) throws(HubSimulatorError) {
+    func connect(timeout: Duration) throws(HubSimulatorError) {
+        let isReady = waitUntil(timeout: timeout) {
+            // Fails if Paho itself is just trying.
+            if state.withLock({ $0 != .ready }) { beginConnecting() }
+            return waitUntil(timeout: .seconds(2)) { state.withLock { $0 != .connecting } }
+                && state.withLock { $0 == .ready }
+        }
+        guard !isReady else { return }
+        if case .failed(let reason) = state.withLock({ $0 }) { throw .cloudFailed(reason) }
+        throw .cloudFailed("no answer")
+    }
+
+    private func beginConnecting() {
+        state.withLock { $0 = .connecting }
         var options = cpaho_connect_options()
         options.cleansession = 0
         options.keepAliveInterval = 30
         options.maxInflight = 1000
+        // For a connection that is lost while the broker runs. Paho looks for work of this kind every three seconds only.
         options.automaticReconnect = 1
         options.minRetryInterval = 1
         options.maxRetryInterval = 2
         options.context = context
         options.onFailure = { context, failure in CloudLink.fail(context, failure, "login") }
-        let code = user.withCString { user in
-            password.withCString { password in
+        login.user.withCString { user in
+            login.password.withCString { password in
                 options.username = user
                 options.password = password
-                return MQTTAsync_connect(client, &options)
+                _ = MQTTAsync_connect(client, &options)
             }
         }
-        guard code == MQTTASYNC_SUCCESS else { throw .cloudFailed("Paho's code \(code)") }
-        try waitUntilReady(timeout: timeout)
     }
-
-    /// Connects again now rather than at the next of Paho's own attempts.
-    func reconnect(timeout: Duration) throws(HubSimulatorError) {
-        state.withLock { if $0 != .ready { $0 = .connecting } }
-        MQTTAsync_reconnect(client)
-        try waitUntilReady(timeout: timeout)
-    }
-
-    /// Whether messages can flow now.
-    var isReady: Bool { state.withLock { $0 == .ready } }
 
     /// Sends a message, or keeps it until the connection is back. Does not wait.
     func publish(topic: String, payload: [UInt8], qos: Int) throws(HubSimulatorError) {
@@ -132,15 +137,6 @@ final class CloudLink: @unchecked Sendable {
         let code = failure?.pointee.code ?? 0
         let words = failure?.pointee.message.map { String(cString: $0) } ?? "Paho's code \(code)"
         with(context) { link in link.state.withLock { $0 = .failed("\(request): \(words)") } }
-    }
-
-    private func waitUntilReady(timeout: Duration) throws(HubSimulatorError) {
-        _ = waitUntil(timeout: timeout) { state.withLock { $0 != .connecting } }
-        switch state.withLock({ $0 }) {
-        case .ready: return
-        case .connecting: throw .cloudFailed("no answer")
-        case .failed(let reason): throw .cloudFailed(reason)
-        }
     }
 
     private func receive(
