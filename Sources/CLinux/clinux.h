@@ -57,8 +57,10 @@ static inline int clinux_set_nonblocking(int fd) {
 
 static inline int clinux_set_close_on_exec(int fd) { return fcntl(fd, F_SETFD, FD_CLOEXEC); }
 
-extern char **environ;
-static inline char **clinux_environment(void) { return environ; }
+static inline char **clinux_environment(void) {
+    extern char **environ;
+    return environ;
+}
 
 static inline int clinux_open(const char *path, int flags, int mode) { return open(path, flags, mode); }
 
