@@ -8,6 +8,8 @@ cortex=(-mcpu=cortex-m4 -mthumb -mfloat-abi=soft)
 libraries=(-Xlinker "$PWD/.build/vendor/cortex-m4/libmbedcrypto.a" -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-file-name=libc_nano.a)"
     -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-libgcc-file-name)")
 mkdir -p Firmware/.build/images
+# The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
+touch Firmware/Package.swift
 for image in hello main-job; do
     swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
         --product "$image" "${libraries[@]}"

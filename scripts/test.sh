@@ -33,6 +33,7 @@ step "Documentation"
 scripts/build-docs.sh
 
 step "Examples"
+touch Examples/Package.swift
 swift build --package-path Examples
 
 step "Flash and RAM of the firmware, in bytes"
