@@ -58,7 +58,7 @@ let package = Package(
         ),
         .target(
             name: "HubSimulator",
-            dependencies: ["CLinux", "CPahoMQTT", "CCoAP", "CcJSON"],
+            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCoAP", "CcJSON"],
             resources: [.embedInCode("Identities/make-hub-identities.sh")],
             swiftSettings: hosted
         ),

@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// A hub on this host, for tests of devices: a real Mosquitto broker that checks logins and topics as Tencent Cloud IoT Hub does.
 ///
@@ -29,7 +29,7 @@ public final class HubSimulator: Sendable {
     private let identities: Identities
     private let record: HubRecord
     private let lock: Int32
-    private let running = Mutex<Running?>(nil)
+    private let running = Guarded<Running?>(nil)
 
     /// Prepares a hub in a directory, which is made and filled if need be. Only one hub at a time can have it.
     public init(directory: String, configuration: HubConfiguration = HubConfiguration()) throws(HubSimulatorError) {

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Synchronization
+import Kernel
 import Testing
 
 @testable import HubSimulator
@@ -277,7 +277,7 @@ import Testing
 
 /// Messages, collected from any thread.
 final class Seen: Sendable {
-    private let list = Mutex<[HubMessage]>([])
+    private let list = Guarded<[HubMessage]>([])
     var messages: [HubMessage] { list.withLock { $0 } }
     func append(_ message: HubMessage) { list.withLock { $0.append(message) } }
 }

@@ -1,12 +1,12 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// A program that was started by this one.
 final class ChildProcess: Sendable {
     /// Its number.
     let processID: pid_t
     /// Its exit status once it has ended: 128 + N after signal N, as shells have it.
-    private let ended = Mutex<Int32?>(nil)
+    private let ended = Guarded<Int32?>(nil)
 
     /// Starts a program in a process group of its own, so that a Ctrl-C at the terminal reaches only us. Of our environment it gets `PATH`, besides `environment`.
     /// What it prints replaces the file `outputPath`.

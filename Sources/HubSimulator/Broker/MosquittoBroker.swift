@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// A Mosquitto broker with our plugin, as a child of this process. It keeps its ports and its sessions while it is stopped.
 final class MosquittoBroker: Sendable {
@@ -19,7 +19,7 @@ final class MosquittoBroker: Sendable {
     private let directory: String
     private let programPath: String
     private let pluginPath: String
-    private let child = Mutex<ChildProcess?>(nil)
+    private let child = Guarded<ChildProcess?>(nil)
 
     private var logPath: String { "\(directory)/broker/mosquitto.log" }
     private var configurationPath: String { "\(directory)/broker/mosquitto.conf" }

@@ -1,6 +1,6 @@
 internal import CLinux
 internal import CPahoMQTT
-internal import Synchronization
+internal import Kernel
 
 /// The cloud's own MQTT client: it sees what all devices send, and sends to them. Written on Paho, so that no code of this project's client is at both ends.
 ///
@@ -17,7 +17,7 @@ final class CloudLink: @unchecked Sendable {
     }
 
     /// Paho's callbacks are given a number instead of a pointer: one that comes after ``close()`` finds nobody here.
-    private static let links = Mutex<(next: Int, open: [Int: CloudLink])>((1, [:]))
+    private static let links = Guarded<(next: Int, open: [Int: CloudLink])>((1, [:]))
 
     /// A `#` at the front does not match topics that begin with `$`. Topics that only the hub publishes to are not here.
     private static let filters = [
@@ -28,7 +28,7 @@ final class CloudLink: @unchecked Sendable {
 
     private let login: MosquittoBroker.CloudLogin
     private let onMessage: OnMessage
-    private let state = Mutex(State.connecting)
+    private let state = Guarded(State.connecting)
     private var client: MQTTAsync?
     private var number = 0
 

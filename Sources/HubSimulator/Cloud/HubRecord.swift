@@ -1,5 +1,5 @@
 internal import CcJSON
-internal import Synchronization
+internal import Kernel
 
 /// What devices did, and who wants to know.
 final class HubRecord: Sendable {
@@ -20,7 +20,7 @@ final class HubRecord: Sendable {
     static let waitingLimit = 16
 
     private let registry: DeviceRegistry
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     init(registry: DeviceRegistry) { self.registry = registry }
 

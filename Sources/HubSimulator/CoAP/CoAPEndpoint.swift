@@ -1,6 +1,6 @@
 internal import CCoAP
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// The hub's CoAP side on loopback, without DTLS: devices authenticate, post their topics, and get control messages as answers.
 ///

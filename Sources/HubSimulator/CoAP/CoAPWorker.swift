@@ -1,7 +1,7 @@
 internal import CCoAP
 internal import CLinux
 internal import Glibc
-internal import Synchronization
+internal import Kernel
 
 /// The thread of a ``CoAPEndpoint``: libcoap's context, and what is to be sent later.
 final class CoAPWorker: @unchecked Sendable {
@@ -15,10 +15,10 @@ final class CoAPWorker: @unchecked Sendable {
     }
 
     let port: UInt16
-    let shared: Mutex<Shared>
+    let shared: Guarded<Shared>
     private let rules: CoAPHubRules
     private let wakeUp: Int32
-    private let thread = Mutex<pthread_t?>(nil)
+    private let thread = Guarded<pthread_t?>(nil)
     private let context: OpaquePointer
     private var later: [LaterMessage] = []
     private var answered = AnsweredRequests()
@@ -43,12 +43,12 @@ final class CoAPWorker: @unchecked Sendable {
     }()
 
     /// Ports are found and then bound by libcoap; two endpoints of a process must not find the same one.
-    private static let binding = Mutex(())
+    private static let binding = Guarded(())
 
     init(port: UInt16, behavior: CoAPBehavior, rules: CoAPHubRules) throws(CoAPEndpointError) {
         _ = Self.setUp
         self.rules = rules
-        shared = Mutex(Shared(behavior: behavior))
+        shared = Guarded(Shared(behavior: behavior))
         guard let context = coap_new_context(nil) else { throw .setUpFailed }
         do throws(CoAPEndpointError) {
             self.port = try Self.binding.withLock { _ throws(CoAPEndpointError) in

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Synchronization
 
 /// The program `hub-simulator`: runs a hub until SIGINT or SIGTERM. `arguments` are those behind the program's name. Returns the exit status: 0 after a signal,
 /// 1 if the hub failed, 2 if the arguments were wrong.

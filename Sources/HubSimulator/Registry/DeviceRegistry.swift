@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// The devices that may log in: a JSON file, which the broker's plugin reads too.
 ///
@@ -22,7 +22,7 @@ public final class DeviceRegistry: Sendable {
     /// The path of the file.
     public let path: String
     private let directory: String
-    private let state = Mutex(State())
+    private let state = Guarded(State())
 
     /// Reads `registry.json` of a hub's directory.
     public init(directory: String) throws(HubSimulatorError) {
