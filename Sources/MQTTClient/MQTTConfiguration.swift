@@ -10,8 +10,8 @@ public struct MQTTConfiguration: Sendable {
     public var will: Will?
     /// Whether the server forgets the session at each connect. If not, it keeps subscriptions and messages meanwhile.
     public var cleanSession = true
-    /// How long the connection may be silent before the client pings: whole seconds, 0 to 65,535; zero never pings.
-    public var keepAlive: Duration = .seconds(60)
+    /// How long the connection may be silent before the client pings, in seconds; zero never pings.
+    public var keepAliveSeconds: UInt16 = 60
     /// How long to wait for the transport to come up and for CONNACK, each.
     public var connectTimeout: Duration = .seconds(10)
     /// How long to wait for PINGRESP before the connection is taken to be dead.
@@ -49,26 +49,27 @@ public struct MQTTConfiguration: Sendable {
 
 /// When to connect again after a failure: a delay that doubles with each, with jitter, up to a limit.
 public struct ReconnectPolicy: Sendable {
-    /// The delay after the first failure.
-    public var firstDelay: Duration = .seconds(1)
-    /// The longest delay.
-    public var longestDelay: Duration = .seconds(60)
-    /// How long a connection must have held for the delays to start again from the first.
-    public var stableAfter: Duration = .seconds(10)
+    /// The delay after the first failure, in milliseconds.
+    public var firstDelayMilliseconds = 1_000
+    /// The longest delay, in milliseconds.
+    public var longestDelayMilliseconds = 60_000
+    /// How long a connection must have held, in milliseconds, for the delays to start again from the first.
+    public var stableAfterMilliseconds = 10_000
 
     /// The default policy: 1 s, doubling up to 60 s.
     public init() {}
 
-    /// The delay after `failures` failures in a row (from 1): between half of the doubled delay and all of it, as `random`, any number,
-    /// decides.
+    /// The delay after `failures` failures in a row (from 1): between half of the doubled delay and all of it, as `random`,
+    /// any number, decides.
     func delay(afterFailures failures: Int, random: UInt32) -> Duration {
-        var full = firstDelay
-        for _ in 1..<max(failures, 1) {
-            full += full
-            if full >= longestDelay { break }
+        var full = max(firstDelayMilliseconds, 1)
+        var doublings = failures - 1
+        while doublings > 0, full < longestDelayMilliseconds {
+            full *= 2
+            doublings -= 1
         }
-        full = min(full, longestDelay)
-        let half = Int64(full.components.seconds) * 500 + full.components.attoseconds / 2_000_000_000_000_000
-        return .milliseconds(half + (Int64(random) * (half + 1)) >> 32)
+        full = min(full, longestDelayMilliseconds)
+        let half = full / 2
+        return .milliseconds(half + Int(truncatingIfNeeded: UInt64(random) * UInt64(full - half + 1) >> 32))
     }
 }

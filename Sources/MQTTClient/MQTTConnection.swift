@@ -159,7 +159,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         session.transportClosed()
         untaken = nil
         let now = loop.now
-        if let connectedAt, now - connectedAt >= session.configuration.reconnect.stableAfter { failures = 0 }
+        if let connectedAt, now - connectedAt >= .milliseconds(session.configuration.reconnect.stableAfterMilliseconds) { failures = 0 }
         guard reconnects else { return finish(error) }
         failures += 1
         // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.

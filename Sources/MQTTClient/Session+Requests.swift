@@ -47,7 +47,7 @@ extension MQTTSession {
                 packetID: packetID,
                 to: &packet
             )
-            append(Request(kind: .publish, packetID: packetID, packet: packet))
+            requests.append(Request(.publish, packetID, packet))
             return packetID
         }
     }
@@ -58,7 +58,7 @@ extension MQTTSession {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         let packetID = try nextPacketID()
         let packet = ClientPacket.subscribe(filter: filter, qos: qos, packetID: packetID)
-        append(Request(kind: .subscribe(qos), packetID: packetID, packet: packet))
+        requests.append(Request(.subscribe, packetID, packet))
         return packetID
     }
 
@@ -67,8 +67,8 @@ extension MQTTSession {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         let packetID = try nextPacketID()
         let packet = ClientPacket.unsubscribe(filter: filter, packetID: packetID)
-        subscriptions.removeAll { Self.equal($0.filter.span, filter) }
-        append(Request(kind: .unsubscribe, packetID: packetID, packet: packet))
+        forget(filter)
+        requests.append(Request(.unsubscribe, packetID, packet))
         return packetID
     }
 
@@ -83,24 +83,21 @@ extension MQTTSession {
     /// Packet identifiers count up, and requests leave in their order, so the next is free as long as there are fewer
     /// than 65,535 requests.
     private mutating func nextPacketID() throws(MQTTError) -> UInt16 {
-        guard !requests.isFull else { throw .tooManyInFlight(limit: requests.limit) }
+        let limit = min(configuration.maximumInFlight, 65_534)
+        guard requests.count < limit else { throw .tooManyInFlight(limit: limit) }
         lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
         return lastPacketID
-    }
-
-    private mutating func append(_ request: Request) {
-        let wasAppended = requests.enqueue(request)
-        precondition(wasAppended, "nextPacketID has checked that there is room")
     }
 
     /// Turns requests into outgoing bytes while the transport keeps up.
     mutating func fillOutgoing() {
         guard isConnected else { return }
         while sentCount < requests.count, outgoing.count < Self.maximumUnsentBytes {
-            if !requests[sentCount].isAcknowledged {
-                let packet = requests[sentCount].packet
+            let request = requests[sentCount]
+            if !request.isAcknowledged {
+                let packet = request.packet
                 outgoing.append(packet.span)
-                requests[sentCount].wasSent = true
+                request.wasSent = true
             }
             sentCount += 1
         }
@@ -110,66 +107,74 @@ extension MQTTSession {
     /// our session; if it has not, what was subscribed to is subscribed to again.
     mutating func resume(sessionPresent: Bool) {
         sentCount = 0
-        for index in 0..<requests.count {
-            guard case .publish = requests[index].kind, requests[index].wasSent else { continue }
-            if sessionPresent {
-                requests[index].packet[0] |= 0x08
-            } else {
-                requests[index].packet[0] &= ~0x08
-            }
+        for request in requests where request.kind == .publish && request.wasSent && !request.isAcknowledged {
+            if sessionPresent { request.packet[0] |= 0x08 } else { request.packet[0] &= ~0x08 }
         }
         guard !sessionPresent else { return }
         for subscription in subscriptions {
-            // Beyond the limit there is no room; the user hears of it as a lost subscription would be heard of.
+            // Beyond the limit there is no room; what waits there is subscribed to again after the next connect.
             guard let packetID = try? nextPacketID() else { break }
-            let packet = ClientPacket.subscribe(
-                filter: subscription.filter.span,
-                qos: subscription.qos,
-                packetID: packetID
-            )
-            append(Request(kind: .resubscribe, packetID: packetID, packet: packet))
+            var packet = subscription.packet
+            let start = Self.variableHeader(of: packet)
+            packet[start] = UInt8(packetID >> 8)
+            packet[start + 1] = UInt8(truncatingIfNeeded: packetID)
+            requests.append(Request(.resubscribe, packetID, packet))
         }
     }
 
     /// Deals with the acknowledgement `packet` of `packetID`.
     /// One that nothing waits for is ignored: a server may repeat itself when a session goes on.
     mutating func acknowledged(_ packetID: UInt16, as packet: ServerPacket) -> Event? {
-        for index in 0..<sentCount where requests[index].packetID == packetID && !requests[index].isAcknowledged {
+        for index in 0..<sentCount {
+            let request = requests[index]
+            guard request.packetID == packetID, !request.isAcknowledged else { continue }
             let event: Event?
-            switch (requests[index].kind, packet) {
+            switch (request.kind, packet) {
             case (.publish, .puback): event = .published(packetID: packetID)
             case (.unsubscribe, .unsuback): event = .unsubscribed(packetID: packetID)
-            case (.subscribe(let qos), .suback(_, let granted)):
-                let filter = Self.filter(ofSubscribe: requests[index].packet)
-                if granted != nil { remember(filter, qos) }
+            case (.subscribe, .suback(_, let granted)):
+                if granted != nil {
+                    let filter = Self.filter(ofSubscribe: request.packet)
+                    forget(filter.span)
+                    subscriptions.append(Request(.subscribe, packetID, request.packet))
+                }
                 event = .subscribed(packetID: packetID, granted: granted)
             case (.resubscribe, .suback(_, let granted)):
-                let filter = Self.filter(ofSubscribe: requests[index].packet)
-                if granted == nil { subscriptions.removeAll { Self.equal($0.filter.span, filter.span) } }
+                let filter = Self.filter(ofSubscribe: request.packet)
+                if granted == nil { forget(filter.span) }
                 event = granted == nil ? .subscriptionLost(filter: filter) : nil
             case (.publish, _), (.subscribe, _), (.resubscribe, _), (.unsubscribe, _): continue
             }
-            requests[index].isAcknowledged = true
-            requests[index].packet = []
-            while let first = requests.first, first.isAcknowledged {
-                _ = requests.dequeue()
-                sentCount -= 1
-            }
+            request.isAcknowledged = true
+            request.packet = []
+            var done = 0
+            while done < requests.count, requests[done].isAcknowledged { done += 1 }
+            requests.removeFirst(done)
+            sentCount -= done
             return event
         }
         return nil
     }
 
-    private mutating func remember(_ filter: [UInt8], _ qos: QoS) {
-        subscriptions.removeAll { Self.equal($0.filter.span, filter.span) }
-        subscriptions.append(Subscription(filter: filter, qos: qos))
+    /// Takes a topic filter out of what is subscribed to again.
+    private mutating func forget(_ filter: Span<UInt8>) {
+        var index = 0
+        while index < subscriptions.count {
+            let other = Self.filter(ofSubscribe: subscriptions[index].packet)
+            if Self.equal(other.span, filter) { subscriptions.remove(at: index) } else { index += 1 }
+        }
+    }
+
+    /// Where the packet identifier stands in a packet of our own.
+    private static func variableHeader(of packet: [UInt8]) -> Int {
+        var start = 2
+        while packet[start - 1] >= 0x80 { start += 1 }
+        return start
     }
 
     /// The topic filter in a SUBSCRIBE packet of our own.
     private static func filter(ofSubscribe packet: [UInt8]) -> [UInt8] {
-        var start = 2
-        while packet[start - 1] >= 0x80 { start += 1 }
-        return Array(packet[(start + 4)..<(packet.count - 1)])
+        Array(packet[(variableHeader(of: packet) + 4)..<(packet.count - 1)])
     }
 
     private static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {

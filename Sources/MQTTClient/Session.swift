@@ -6,7 +6,7 @@ internal import SAL
 /// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what ``withOutgoing(_:)``
 /// offers and say so with ``transmitted(_:at:)``, and set a timer for ``deadline``. When the transport ends, call
 /// ``transportClosed()``; requests that wait for an acknowledgement go out again with the next connection.
-public struct MQTTSession {
+public struct MQTTSession: ~Copyable {
     /// What a packet meant for the user.
     public enum Event: Equatable {
         /// The server accepted the connection.
@@ -32,29 +32,31 @@ public struct MQTTSession {
         case pinging(giveUpAt: Duration)
     }
 
-    /// A request that waits for its acknowledgement.
-    struct Request {
-        enum Kind { case publish, subscribe(QoS), resubscribe, unsubscribe }
+    /// A request that waits for its acknowledgement, or a subscription that was granted.
+    final class Request {
+        enum Kind { case publish, subscribe, resubscribe, unsubscribe }
         let kind: Kind
         let packetID: UInt16
         var packet: [UInt8]
         var wasSent = false
         var isAcknowledged = false
-    }
 
-    struct Subscription {
-        let filter: [UInt8]
-        let qos: QoS
+        init(_ kind: Kind, _ packetID: UInt16, _ packet: [UInt8]) {
+            self.kind = kind
+            self.packetID = packetID
+            self.packet = packet
+        }
     }
 
     /// What CONNECT says; changes count from the next ``connect(at:)`` on.
     public var configuration: MQTTConfiguration
     var state = State.disconnected
     /// In the order of their packet identifiers. The first `sentCount` have gone out on this connection.
-    var requests: RingQueue<Request>
+    var requests: [Request] = []
     var sentCount = 0
     var lastPacketID: UInt16 = 0
-    var subscriptions: [Subscription] = []
+    /// The SUBSCRIBE requests that were granted.
+    var subscriptions: [Request] = []
     var outgoing = ByteQueue()
     /// The start of a packet that has not arrived whole.
     private var partial: [UInt8] = []
@@ -65,7 +67,6 @@ public struct MQTTSession {
     /// A session that is not connected.
     public init(_ configuration: MQTTConfiguration) {
         self.configuration = configuration
-        requests = RingQueue(limit: min(configuration.maximumInFlight, 65_534))
     }
 
     /// Whether the server has accepted the connection.
@@ -231,18 +232,17 @@ public struct MQTTSession {
     }
 
     private func idle(at now: Duration) -> State {
-        .connected(pingAt: configuration.keepAlive > .zero ? now + configuration.keepAlive : nil)
+        let seconds = Int(configuration.keepAliveSeconds)
+        return .connected(pingAt: seconds > 0 ? now + .seconds(seconds) : nil)
     }
 
     private static func check(_ configuration: MQTTConfiguration) throws(MQTTError) {
-        let keepAlive = configuration.keepAlive.components
         let userName = configuration.userName ?? []
         guard TopicFilter.isValidString(configuration.clientID.span),
             !configuration.clientID.isEmpty || configuration.cleanSession,
             TopicFilter.isValidString(userName.span),
             configuration.password == nil || configuration.userName != nil,
-            (configuration.password ?? []).count <= 65_535,
-            keepAlive.seconds >= 0, keepAlive.seconds <= 65_535, keepAlive.attoseconds == 0
+            (configuration.password ?? []).count <= 65_535
         else { throw .invalidConnectOptions }
         if let will = configuration.will {
             guard TopicFilter.isValidName(will.topic.span) else { throw .invalidTopicName }

@@ -41,7 +41,7 @@ struct ServerArguments {
         )
         configuration.userName = arguments["username"].map { Array($0.utf8) }
         configuration.password = arguments["pw"].map { Array($0.utf8) }
-        configuration.keepAlive = .seconds(try arguments.number("keepalive", in: 0...65_535) ?? 60)
+        configuration.keepAliveSeconds = UInt16(try arguments.number("keepalive", in: 0...65_535) ?? 60)
         if let topic = arguments["will-topic"] {
             configuration.will = .init(topic: Array(topic.utf8), payload: Array((arguments["will-payload"] ?? "").utf8))
         }

@@ -52,7 +52,8 @@ import Testing
     func aSeparateAnswerComesOnceAndIsSentAgainUntilAcknowledged(style: CoAPBehavior.AnswerStyle) async throws {
         var behavior = CoAPBehavior()
         behavior.answerStyle = style
-        behavior.responseDelay = .milliseconds(100)
+        // Long enough for the repeated request to be there first, also on a busy machine.
+        behavior.responseDelay = .seconds(1)
         let endpoint = try endpoint(behavior)
         let device = RawDatagrams(to: endpoint.port)
         // Authentication is no answer in this sense: it comes with the acknowledgement.

@@ -3,7 +3,7 @@ import Testing
 @testable import MQTTClient
 
 /// A session with what it has to say collected.
-struct Driver {
+struct Driver: ~Copyable {
     var session: MQTTSession
     var events: [MQTTSession.Event] = []
 
@@ -61,7 +61,7 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
             $0.clientID = Array("Q7K2M9X4ZPpump-01".utf8)
             $0.userName = Array("Q7K2M9X4ZPpump-01;21010406;aB3dE;1893456000".utf8)
             $0.password = Array("ad1c8bab309e19c48b366d5d08aeda8653ae1107;hmacsha1".utf8)
-            $0.keepAlive = .seconds(120)
+            $0.keepAliveSeconds = 120
         }
         try driver.session.connect(at: .zero)
         #expect(
@@ -88,8 +88,6 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
             $0.cleanSession = false
         }
         #expect(throws: MQTTError.invalidConnectOptions) { try noName.session.connect(at: .zero) }
-        var slow = Driver { $0.keepAlive = .seconds(65_536) }
-        #expect(throws: MQTTError.invalidConnectOptions) { try slow.session.connect(at: .zero) }
     }
 
     @Test(arguments: [1, 2, 3, 4, 5] as [UInt8])
@@ -168,7 +166,7 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
     }
 
     @Test func neverPingsWithoutKeepAlive() throws {
-        var driver = Driver { $0.keepAlive = .zero }
+        var driver = Driver { $0.keepAliveSeconds = 0 }
         try driver.connect()
         #expect(driver.session.deadline == nil)
     }

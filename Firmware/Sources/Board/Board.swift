@@ -5,7 +5,7 @@ internal import Startup
 public enum Board {
     /// A loop whose time is the board's millisecond tick.
     public static func makeLoop() -> EventLoop {
-        EventLoop(clock: { .milliseconds(Int64(startup_ticks())) }, sleep: { startup_sleep() })
+        EventLoop(milliseconds: { Int(truncatingIfNeeded: startup_ticks()) }, sleep: { startup_sleep() })
     }
 
     /// Milliseconds since the start.

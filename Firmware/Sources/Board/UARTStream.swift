@@ -6,7 +6,7 @@ internal import Startup
 ///
 /// The line has no flow control: what the handler leaves stays in the FIFO, and what the FIFO cannot hold is lost and
 /// counted.
-public final class UARTStream: ByteStream, Pollable {
+public final class UARTStream: ByteStream, EndOfTurnHandler {
     /// Who is told what happens.
     public var handler: (any ByteStreamHandler)?
     private let index: Int32 = 1
@@ -34,8 +34,8 @@ public final class UARTStream: ByteStream, Pollable {
     /// As ``close()``.
     public func abort() { handler = nil }
 
-    /// Gives the handler what has arrived.
-    public func poll() {
+    /// Gives the handler what has arrived; called by the loop in every turn.
+    public func endOfTurn() {
         while handler != nil {
             while untaken.count < Self.chunkBytes {
                 let byte = startup_uart_receive(index)

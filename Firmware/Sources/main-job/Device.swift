@@ -27,7 +27,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         interval = .milliseconds(settings.interval)
         timer = Timer(on: modem.loop)
         var configuration = MQTTConfiguration(clientID: settings.identity.clientID)
-        configuration.keepAlive = .seconds(60)
+        configuration.keepAliveSeconds = 60
         configuration.connectTimeout = .seconds(20)
         configuration.maximumPacketBytes = 1_024
         configuration.maximumInFlight = 8

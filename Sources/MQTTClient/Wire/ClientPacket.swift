@@ -15,10 +15,9 @@ enum ClientPacket {
             flags |= 0x40
             length += 2 + password.count
         }
-        let keepAlive = UInt16(configuration.keepAlive.components.seconds)
         var packet = header(.connect, remainingLength: length)
         packet.append(contentsOf: [0, 4, 0x4D, 0x51, 0x54, 0x54, 4, flags] as [UInt8])  // "MQTT", level 4
-        packet.appendInteger(keepAlive)
+        packet.appendInteger(configuration.keepAliveSeconds)
         packet.appendField(configuration.clientID)
         if let will = configuration.will {
             packet.appendField(will.topic)

@@ -25,7 +25,7 @@ public struct HubDevice: Sendable {
     ) {
         self.identity = identity
         var configuration = MQTTConfiguration(clientID: identity.clientID)
-        configuration.keepAlive = .seconds(120)
+        configuration.keepAliveSeconds = 120
         configure(&configuration)
         client = MQTTClient(
             to: endpoint,
