@@ -11,8 +11,11 @@ public final class Timer {
     /// The loop that runs this timer.
     public let loop: EventLoop
     /// When it fires next, in the loop's time; `nil` while it does not run.
-    public internal(set) var deadline: Duration?
-    var period: Duration?
+    public var deadline: Duration? { index >= 0 ? dueAt : nil }
+    /// When it fires next, while it runs.
+    var dueAt = Duration.zero
+    /// Zero for a one-shot timer.
+    var period = Duration.zero
     var handler: (any TimerHandler)?
     var index = -1
     var order: UInt64 = 0
@@ -21,30 +24,28 @@ public final class Timer {
     public init(on loop: EventLoop) { self.loop = loop }
 
     /// Whether the timer runs.
-    public var isRunning: Bool { deadline != nil }
+    public var isRunning: Bool { index >= 0 }
 
-    /// Starts, or starts again, so that `handler` is called at `deadline`, and then each `period` if one is given.
+    /// Starts, or starts again, so that `handler` is called at `deadline`, and then each `period` unless that is zero.
     ///
     /// A period is counted from the deadline before, so that a late call does not make later ones late. Expiries that a
     /// long handler has missed altogether are skipped, not made up for.
-    public func start(at deadline: Duration, every period: Duration? = nil, handler: any TimerHandler) {
+    public func start(at deadline: Duration, every period: Duration = .zero, handler: any TimerHandler) {
         stop()
-        self.deadline = deadline
-        self.period = if let period, period > .zero { period } else { nil }
+        dueAt = deadline
+        self.period = period
         self.handler = handler
         loop.timers.insert(self)
     }
 
     /// As ``start(at:every:handler:)``, `delay` from now.
-    public func start(after delay: Duration, every period: Duration? = nil, handler: any TimerHandler) {
+    public func start(after delay: Duration, every period: Duration = .zero, handler: any TimerHandler) {
         start(at: loop.now + delay, every: period, handler: handler)
     }
 
     /// Stops the timer; does nothing if it does not run.
     public func stop() {
         if index >= 0 { loop.timers.remove(self) }
-        deadline = nil
-        period = nil
         handler = nil
     }
 }
@@ -54,7 +55,7 @@ struct TimerQueue {
     private var heap: [Timer] = []
     private var starts: UInt64 = 0
 
-    var deadline: Duration? { heap.first?.deadline }
+    var deadline: Duration? { heap.first?.dueAt }
 
     mutating func insert(_ timer: Timer) {
         starts &+= 1
@@ -75,12 +76,10 @@ struct TimerQueue {
         siftDown(from: last.index)
     }
 
-    /// Fires every timer that is due at `now`; one that is started again for a time that has passed waits for the
-    /// next call, so that no timer can keep the loop from its other work.
+    /// Takes the earliest timer that is due at `now`, of those that were started up to `limit`: one that is started again for
+    /// a time that has passed waits for the next turn, so that no timer can keep the loop from its other work.
     mutating func popDue(at now: Duration, startedUpTo limit: UInt64) -> Timer? {
-        guard let first = heap.first, let deadline = first.deadline, deadline <= now, first.order <= limit else {
-            return nil
-        }
+        guard let first = heap.first, first.dueAt <= now, first.order <= limit else { return nil }
         remove(first)
         return first
     }
@@ -88,55 +87,53 @@ struct TimerQueue {
     var startCount: UInt64 { starts }
 
     private func precedes(_ a: Timer, _ b: Timer) -> Bool {
-        guard let first = a.deadline, let second = b.deadline else { return false }
-        return first == second ? a.order < b.order : first < second
+        a.dueAt == b.dueAt ? a.order < b.order : a.dueAt < b.dueAt
     }
 
     private mutating func siftUp(from start: Int) {
         var index = start
+        let timer = heap[index]
         while index > 0 {
-            let parent = (index - 1) / 2
-            guard precedes(heap[index], heap[parent]) else { return }
-            exchange(index, parent)
-            index = parent
+            let parent = heap[(index - 1) / 2]
+            guard precedes(timer, parent) else { break }
+            place(parent, at: index)
+            index = (index - 1) / 2
         }
+        place(timer, at: index)
     }
 
     private mutating func siftDown(from start: Int) {
         var index = start
+        let timer = heap[index]
         while true {
-            var smallest = index
-            for child in (2 * index + 1)..<(2 * index + 3) where child < heap.count {
-                if precedes(heap[child], heap[smallest]) { smallest = child }
-            }
-            guard smallest != index else { return }
-            exchange(index, smallest)
-            index = smallest
+            var child = 2 * index + 1
+            if child + 1 < heap.count, precedes(heap[child + 1], heap[child]) { child += 1 }
+            guard child < heap.count, precedes(heap[child], timer) else { break }
+            place(heap[child], at: index)
+            index = child
         }
+        place(timer, at: index)
     }
 
-    private mutating func exchange(_ a: Int, _ b: Int) {
-        heap.swapAt(a, b)
-        heap[a].index = a
-        heap[b].index = b
+    private mutating func place(_ timer: Timer, at index: Int) {
+        heap[index] = timer
+        timer.index = index
     }
 }
 
 extension EventLoop {
     /// Runs the timers that are due; called by the ports once per turn.
     func fireTimers() {
-        guard timers.deadline != nil else { return }
-        let now = self.now
         let limit = timers.startCount
+        guard limit > 0 else { return }
+        let now = self.now
         while let timer = timers.popDue(at: now, startedUpTo: limit) {
             let handler = timer.handler
-            if let period = timer.period, let deadline = timer.deadline {
-                var next = deadline + period
-                if next <= now { next = now + period }
-                timer.deadline = next
+            if timer.period > .zero {
+                timer.dueAt += timer.period
+                if timer.dueAt <= now { timer.dueAt = now + timer.period }
                 timers.insert(timer)
             } else {
-                timer.deadline = nil
                 timer.handler = nil
             }
             handler?.timerFired(timer)

@@ -70,6 +70,6 @@ public struct ReconnectPolicy: Sendable {
         }
         full = min(full, longestDelayMilliseconds)
         let half = full / 2
-        return .milliseconds(half + Int(truncatingIfNeeded: UInt64(random) * UInt64(full - half + 1) >> 32))
+        return .milliseconds(half + Int(truncatingIfNeeded: (UInt64(random) * UInt64(full - half + 1)) >> 32))
     }
 }

@@ -38,19 +38,17 @@ public struct HubLogin: Sendable {
         sdkAppID: StaticString = HubLogin.sdkAppID
     ) throws(HubIdentityError) {
         guard connectionID.count == 5 else { throw .invalidConnectionID }
-        for byte in connectionID where !Self.connectionIDCharacters.contains(byte) { throw .invalidConnectionID }
+        for byte in connectionID where !Self.isLetterOrDigit(byte) { throw .invalidConnectionID }
         var name = identity.clientID
         name.append(UInt8(ascii: ";"))
-        for index in 0..<sdkAppID.utf8CodeUnitCount { name.append(unsafe sdkAppID.utf8Start[index]) }
+        name.append(sdkAppID)
         name.append(UInt8(ascii: ";"))
         name += connectionID
         name.append(UInt8(ascii: ";"))
-        let time: Int64 =
-            switch expiry {
-            case .never: 2_147_483_647
-            case .at(let seconds): seconds
-            }
-        name.appendDecimal(time)
+        switch expiry {
+        case .never: name.append("2147483647")
+        case .at(let seconds): name.append(decimal: seconds)
+        }
         userName = name
         password =
             switch identity.credential {
@@ -76,7 +74,7 @@ public struct HubLogin: Sendable {
             password.append(hexadecimalDigit(byte >> 4))
             password.append(hexadecimalDigit(byte & 15))
         }
-        for index in 0..<name.utf8CodeUnitCount { password.append(unsafe name.utf8Start[index]) }
+        password.append(name)
         return password
     }
 
@@ -84,36 +82,56 @@ public struct HubLogin: Sendable {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 
-    private static var connectionIDCharacters: [UInt8] {
-        var characters: [UInt8] = []
-        characters += UInt8(ascii: "A")...UInt8(ascii: "Z")
-        characters += UInt8(ascii: "a")...UInt8(ascii: "z")
-        characters += UInt8(ascii: "0")...UInt8(ascii: "9")
-        return characters
+    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: false
+        }
     }
 
     /// A connection ID from a random number.
-    public static func connectionID(random: UInt64) -> [UInt8] {
-        let characters = connectionIDCharacters
+    public static func connectionID(random: UInt32) -> [UInt8] {
         var rest = random
         var id: [UInt8] = []
         for _ in 0..<5 {
-            id.append(characters[Int(truncatingIfNeeded: rest % 62)])
+            let digit = UInt8(truncatingIfNeeded: rest % 62)
             rest /= 62
+            id.append(digit < 10 ? digit + 0x30 : digit < 36 ? digit + 0x37 : digit + 0x3D)
         }
         return id
     }
 }
 
 extension [UInt8] {
-    /// Appends `value` in decimal.
-    mutating func appendDecimal(_ value: Int64) {
+    mutating func append(_ text: StaticString) {
+        for index in 0..<text.utf8CodeUnitCount { append(unsafe text.utf8Start[index]) }
+    }
+
+    /// Appends `value` in decimal, without a division, which for 64 bits is a function of its own on a Cortex-M.
+    mutating func append(decimal value: Int64) {
         if value < 0 { append(UInt8(ascii: "-")) }
         var rest = value.magnitude
-        let start = count
-        repeat {
-            insert(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10), at: start)
-            rest /= 10
-        } while rest > 0
+        var power: UInt64 = 1_000_000_000_000_000_000
+        var hasDigits = false
+        while power > 0 {
+            var digit: UInt8 = 0
+            while rest >= power {
+                rest -= power
+                digit += 1
+            }
+            hasDigits = hasDigits || digit > 0 || power == 1
+            if hasDigits { append(UInt8(ascii: "0") + digit) }
+            power = Self.tenth(of: power)
+        }
+    }
+
+    /// A tenth of a power of ten.
+    private static func tenth(of power: UInt64) -> UInt64 {
+        var tenth: UInt64 = 1
+        guard power > 1 else { return 0 }
+        while tenth * 10 < power { tenth *= 10 }
+        return tenth
     }
 }

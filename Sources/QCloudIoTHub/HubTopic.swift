@@ -13,7 +13,7 @@ public enum HubTopic {
         topic.append(UInt8(ascii: "/"))
         topic += identity.deviceName
         topic.append(UInt8(ascii: "/"))
-        for index in 0..<name.utf8CodeUnitCount { topic.append(unsafe name.utf8Start[index]) }
+        topic.append(name)
         return topic
     }
 }

@@ -58,8 +58,8 @@ func vectors() throws -> [[String]] {
         #expect(login.password == nil)
     }
 
-    @Test(arguments: [0, 1, 61, 62, .max] as [UInt64])
-    func makesConnectionIDs(random: UInt64) throws {
+    @Test(arguments: [0, 1, 61, 62, .max] as [UInt32])
+    func makesConnectionIDs(random: UInt32) throws {
         let id = HubLogin.connectionID(random: random)
         let isAllowed = id.allSatisfy {
             Character(Unicode.Scalar($0)).isLetter || Character(Unicode.Scalar($0)).isNumber

@@ -17,8 +17,9 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     private var published = 0
     private var acknowledged = 0
     private var received = 0
-    /// The packet identifiers of the reports, which are answered apart from the replies to control messages.
-    private var reports: [(packetID: UInt16, sentAt: Int)] = []
+    /// The packet identifiers of the reports under way, and when they were sent; at most as many as the connection takes.
+    private var reportIDs = InlineArray<8, UInt16>(repeating: 0)
+    private var sentAt = InlineArray<8, Int>(repeating: 0)
 
     init(_ settings: Settings, modem: Modem) {
         self.settings = settings
@@ -60,7 +61,11 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         guard let packetID = publish(text.finished) else { return }
         sequence += 1
         published += 1
-        reports.append((packetID, Board.ticks))
+        for index in reportIDs.indices where reportIDs[index] == 0 {
+            reportIDs[index] = packetID
+            sentAt[index] = Board.ticks
+            break
+        }
         say(roundTrip: nil)
     }
 
@@ -94,7 +99,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         Console.print("state=connecting\n")
         // A board with a hardware random number generator takes five characters from that. The time of an attempt differs
         // between devices and attempts, and the connection ID is no secret: it only names the attempt in the hub's logs.
-        let random = UInt64(UInt(bitPattern: Board.ticks)) &* 0x9E37_79B9_7F4A_7C15
+        let random = UInt32(truncatingIfNeeded: Board.ticks) &* 0x9E37_79B9
         do throws(HubIdentityError) {
             let login = try HubLogin(
                 settings.identity,
@@ -139,11 +144,10 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     }
 
     func published(packetID: UInt16) {
-        for index in reports.indices where reports[index].packetID == packetID {
+        for index in reportIDs.indices where reportIDs[index] == packetID {
+            reportIDs[index] = 0
             acknowledged += 1
-            say(roundTrip: Board.ticks - reports[index].sentAt)
-            reports.remove(at: index)
-            return
+            say(roundTrip: Board.ticks - sentAt[index])
         }
     }
 

@@ -30,7 +30,7 @@ public actor HubCoAPDevice {
     /// Asks the hub for a token, which it checks in each later request. Requests do so themselves when there is none.
     public func authenticate() async throws(HubCoAPError) {
         var generator = SystemRandomNumberGenerator()
-        var payload = Array("21010406;".utf8) + HubLogin.connectionID(random: generator.next())
+        var payload = Array("21010406;".utf8) + HubLogin.connectionID(random: generator.next() as UInt32)
         // The vendor's client sends 16 bytes, and the hub cuts at the first zero.
         payload += [0, 0]
         let response = try await post(

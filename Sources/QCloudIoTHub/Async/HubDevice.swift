@@ -41,7 +41,7 @@ public struct HubDevice: Sendable {
 
     private static func login(_ identity: DeviceIdentity, lifetime: Duration?) -> HubLogin? {
         var generator = SystemRandomNumberGenerator()
-        let connectionID = HubLogin.connectionID(random: generator.next())
+        let connectionID = HubLogin.connectionID(random: generator.next() as UInt32)
         let expiry: HubLogin.Expiry =
             if let lifetime { .at(Int64(time(nil)) + lifetime.components.seconds) } else { .never }
         return try? HubLogin(identity, connectionID: connectionID, expiry: expiry)
