@@ -11,7 +11,8 @@ mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift
 for image in hello main-job; do
+    # Link-time optimisation takes a tenth off an image.
     swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
-        --product "$image" "${libraries[@]}"
+        --experimental-lto-mode full --product "$image" "${libraries[@]}"
     cp "Firmware/.build/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
 done

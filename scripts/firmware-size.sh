@@ -9,6 +9,6 @@ for elf in Firmware/.build/images/*.elf; do
         $1 == ".data" { data += $2 }
         $1 == ".bss" { bss += $2 }
         $1 == ".stack" { stack += $2 }
-        $1 == ".heap" { heap += $2 }
+        $1 ~ /^\.heap/ { heap += $2 }
         END { printf "image=%s text=%d data=%d bss=%d stack=%d heap=%d\n", image, text, data, bss, stack, heap }'
 done
