@@ -1,7 +1,7 @@
 public import Kernel
 public import SAL
 
-/// A modem with ESP-AT firmware as a ``SAL/Network``.
+/// A modem with ESP-AT firmware as a `Network`.
 ///
 /// It sets the modem up, and again after the modem has restarted or the serial line has come back. Sockets that are opened meanwhile wait up to
 /// their deadline. One command is in flight at a time: closing goes before reading, reading before writing, writing before
@@ -124,7 +124,7 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         return socket
     }
 
-    /// Not offered yet: the socket ends with ``SAL/SocketError/denied(code:)``.
+    /// Not offered yet: the socket ends with `SocketError.denied(code:)`.
     public func openDatagrams(
         to endpoint: Endpoint,
         deadline: Duration,
@@ -144,13 +144,13 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     // MARK: The serial line
 
-    /// Part of ``SAL/ByteStreamHandler``, for the serial line.
+    /// Part of `ByteStreamHandler`, for the serial line.
     public func opened() {}
 
-    /// The serial line has room again: part of ``SAL/ByteStreamHandler``.
+    /// The serial line has room again: part of `ByteStreamHandler`.
     public func writable() { flush() }
 
-    /// The serial line is over: part of ``SAL/ByteStreamHandler``.
+    /// The serial line is over: part of `ByteStreamHandler`.
     public func closed(_ error: SocketError?) {
         serial = nil
         engine.reset()
@@ -161,7 +161,7 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         handler = nil
     }
 
-    /// Bytes from the modem: part of ``SAL/ByteStreamHandler``.
+    /// Bytes from the modem: part of `ByteStreamHandler`.
     public func received(_ bytes: Span<UInt8>) -> Int {
         let now = loop.now
         var taken = 0
@@ -238,7 +238,7 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         if let next { timer.start(at: next, handler: self) } else { timer.stop() }
     }
 
-    /// A deadline has passed: part of ``Kernel/TimerHandler``.
+    /// A deadline has passed: part of `TimerHandler`.
     public func timerFired(_ timer: Timer) {
         let now = loop.now
         if let event = engine.handleTimeout(at: now) { handle(event) }
@@ -266,7 +266,7 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         loop.atEndOfTurn(self)
     }
 
-    /// Tells handlers what is due and starts the next command: part of ``Kernel/EndOfTurnHandler``.
+    /// Tells handlers what is due and starts the next command: part of `EndOfTurnHandler`.
     public func endOfTurn() {
         isAtEndOfTurn = false
         for index in links.indices {

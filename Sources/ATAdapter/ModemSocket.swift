@@ -1,7 +1,7 @@
 internal import Kernel
 internal import SAL
 
-/// A socket of a modem, as a ``SAL/ByteStream``. The modem does the work; this is the side that its owner sees.
+/// A socket of a modem, as a `ByteStream`. The modem does the work; this is the side that its owner sees.
 final class ModemSocket: ByteStream {
     var handler: (any ByteStreamHandler)?
     let endpoint: Endpoint

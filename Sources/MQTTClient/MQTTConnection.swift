@@ -27,10 +27,10 @@ public protocol MQTTConnectionHandler: AnyObject {
     func subscriptionLost(filter: [UInt8])
 }
 
-/// An MQTT client with callbacks, for a run loop: it connects over a ``SAL/Network``, keeps the connection alive, and
+/// An MQTT client with callbacks, for a run loop: it connects over a `Network`, keeps the connection alive, and
 /// connects again when it breaks. Firmware uses it as it is; on Linux `MQTTClient` puts `async` on top.
 ///
-/// It keeps its handler alive from ``connect()`` until it has told it ``MQTTConnectionHandler/disconnected(_:retryAt:)`` with
+/// It keeps its handler alive from ``connect(handler:)`` until it has told it ``MQTTConnectionHandler/disconnected(_:retryAt:)`` with
 /// no retry.
 public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHandler {
     private enum State {
@@ -120,7 +120,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         state = .opening(network.connect(to: endpoint, deadline: deadline, handler: self))
     }
 
-    /// The transport is up: part of ``SAL/ByteStreamHandler``.
+    /// The transport is up: part of `ByteStreamHandler`.
     public func opened() {
         guard case .opening(let stream) = state else { return }
         state = .open(stream)
@@ -131,7 +131,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         } catch { fail(error) }
     }
 
-    /// The transport is over: part of ``SAL/ByteStreamHandler``.
+    /// The transport is over: part of `ByteStreamHandler`.
     public func closed(_ error: SocketError?) {
         switch state {
         case .idle, .waiting: return
@@ -159,7 +159,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         session.transportClosed()
         untaken = nil
         let now = loop.now
-        if let connectedAt, now - connectedAt >= .milliseconds(session.configuration.reconnect.stableAfterMilliseconds) { failures = 0 }
+        if let connectedAt, now - connectedAt >= .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)
+        {
+            failures = 0
+        }
         guard reconnects else { return finish(error) }
         failures += 1
         // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.
@@ -215,13 +218,13 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         loop.atEndOfTurn(self)
     }
 
-    /// Sends what the turn has produced: part of ``Kernel/EndOfTurnHandler``.
+    /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
         isAtEndOfTurn = false
         if case .open(let stream) = state { flush(to: stream) }
     }
 
-    /// The transport has room again: part of ``SAL/ByteStreamHandler``.
+    /// The transport has room again: part of `ByteStreamHandler`.
     public func writable() { endOfTurn() }
 
     private func flush(to stream: any ByteStream) {
@@ -232,7 +235,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     // MARK: Receiving
 
-    /// Bytes arrived: part of ``SAL/ByteStreamHandler``.
+    /// Bytes arrived: part of `ByteStreamHandler`.
     public func received(_ bytes: Span<UInt8>) -> Int {
         let now = loop.now
         var taken = 0
@@ -292,7 +295,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         timer.start(at: deadline, handler: self)
     }
 
-    /// A deadline has passed: part of ``Kernel/TimerHandler``.
+    /// A deadline has passed: part of `TimerHandler`.
     public func timerFired(_ timer: Timer) {
         let now = loop.now
         switch state {

@@ -3,8 +3,8 @@ internal import SAL
 
 /// The rules of MQTT 3.1.1 for a client, as a struct that is given bytes and time.
 ///
-/// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what ``withOutgoing(_:)``
-/// offers and say so with ``transmitted(_:at:)``, and set a timer for ``deadline``. When the transport ends, call
+/// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what
+/// ``withOutgoing(_:at:)`` offers, and set a timer for ``deadline``. When the transport ends, call
 /// ``transportClosed()``; requests that wait for an acknowledgement go out again with the next connection.
 public struct MQTTSession: ~Copyable {
     /// What a packet meant for the user.

@@ -5,7 +5,7 @@ public import SAL
 
 /// A device of the hub over MQTT: it logs in, reports events, and is told what to do.
 ///
-/// The network decides how it is secured: give it a ``SecureTransport/SecureNetwork`` with ``DeviceIdentity``'s TLS
+/// The network decides how it is secured: give it a `SecureNetwork` with ``DeviceIdentity``'s TLS
 /// configuration for the hub's port 8883, or a plain network for port 1883.
 public struct HubDevice: Sendable {
     /// Who the device is.
@@ -47,7 +47,7 @@ public struct HubDevice: Sendable {
         return try? HubLogin(identity, connectionID: connectionID, expiry: expiry)
     }
 
-    /// Logs in; see ``MQTTClient/MQTTClient/connect()``.
+    /// Logs in; see `MQTTClient.connect()`.
     public func connect() async throws(MQTTError) { try await client.connect() }
 
     /// Reports an event; returns when the hub has it.

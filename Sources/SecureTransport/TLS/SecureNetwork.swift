@@ -2,7 +2,7 @@
 public import Kernel
 public import SAL
 
-/// A ``SAL/Network`` whose byte streams are secured with TLS 1.2 over the streams of another, be that Linux or a modem.
+/// A `Network` whose byte streams are secured with TLS 1.2 over the streams of another, be that Linux or a modem.
 public final class SecureNetwork: Network {
     private let inner: any Network
     private let context: TLSContext
@@ -27,7 +27,7 @@ public final class SecureNetwork: Network {
         return stream
     }
 
-    /// Refused with ``SAL/SocketError/denied(code:)``: datagrams are not secured yet, and are not sent in the clear.
+    /// Refused with `SocketError.denied(code:)`: datagrams are not secured yet, and are not sent in the clear.
     public func openDatagrams(
         to endpoint: Endpoint,
         deadline: Duration,

@@ -2,10 +2,10 @@
 public import Kernel
 public import SAL
 
-/// TLS 1.2 over a ``SAL/ByteStream``, as a ``SAL/ByteStream``.
+/// TLS 1.2 over a `ByteStream`, as a `ByteStream`.
 ///
 /// The handler is told that it is open when the handshake is over. What one turn of the loop sends becomes as few records as
-/// possible. When it fails, ``failure`` says why before the handler is told ``SAL/SocketError/security(code:)``.
+/// possible. When it fails, ``failure`` says why before the handler is told `SocketError.security(code:)`.
 public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler {
     /// How many bytes wait to be encrypted before ``send(_:)`` takes less than it is given.
     static let sendBufferBytes = 65_536
