@@ -20,12 +20,12 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     step "Tests under the thread sanitizer"
     swift build --build-tests --sanitize=thread --scratch-path .build/tsan
     APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
-        swift test --skip-build --sanitize=thread --scratch-path .build/tsan --skip FirmwareTests
+        swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip FirmwareTests
 
     step "Tests under the address sanitizer"
     swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -use-ld=lld
     APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=1" \
-        swift test --skip-build --sanitize=address --scratch-path .build/asan --disable-xctest \
+        swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest \
         -Xswiftc -use-ld=lld --skip FirmwareTests
 fi
 

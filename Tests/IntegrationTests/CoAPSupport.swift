@@ -39,6 +39,15 @@ final class RawDatagrams: Sendable {
     /// The next datagram; empty if none comes within two seconds.
     func receive() async -> [UInt8] { await offPool { self.waitForDatagram() } }
 
+    /// The next datagram, which may be late on a busy machine; empty if none comes within ten seconds.
+    func receivePatiently() async -> [UInt8] {
+        for _ in 0..<5 {
+            let datagram = await receive()
+            if !datagram.isEmpty { return datagram }
+        }
+        return []
+    }
+
     private func waitForDatagram() -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 2_048)
         let count = recv(descriptor, &buffer, buffer.count, 0)
