@@ -52,7 +52,7 @@ import Testing
     func aSeparateAnswerComesOnceAndIsSentAgainUntilAcknowledged(style: CoAPBehavior.AnswerStyle) async throws {
         var behavior = CoAPBehavior()
         behavior.answerStyle = style
-        behavior.responseDelay = .milliseconds(100)
+        behavior.responseDelay = .milliseconds(500)
         let endpoint = try endpoint(behavior)
         let device = RawDatagrams(to: endpoint.port)
         // Authentication is no answer in this sense: it comes with the acknowledgement.

@@ -6,7 +6,7 @@ import Testing
 @testable import HubSimulator
 
 /// Starting, stopping, the registry, and the program.
-@Suite(.timeLimit(.minutes(1))) struct HubLifecycleTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HubLifecycleTests {
     @Test func runsSeveralHubsAtOnce() async throws {
         try await TestHub.with { first in
             try await TestHub.with { second in

@@ -4,7 +4,7 @@ import Testing
 @testable import HubSimulator
 
 /// Who may log in. Clients are mosquitto_pub; passwords are computed by openssl or come from the specification of the login.
-@Suite(.timeLimit(.minutes(1))) struct HubLoginTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HubLoginTests {
     @Test(arguments: ["sha256", "sha1"])
     func takesAKeyDevice(algorithm: String) async throws {
         try await TestHub.with { test in

@@ -3,7 +3,7 @@ import Testing
 @testable import HubSimulator
 
 /// Which topics a device may use, and what reaches whom. Clients are those of mosquitto-clients.
-@Suite(.timeLimit(.minutes(1))) struct HubTopicTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HubTopicTests {
     static let own = "APUSDEMO01/gateway-01"
     static let other = "APUSDEMO01/modem-01"
 
