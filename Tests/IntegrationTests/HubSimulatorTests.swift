@@ -191,6 +191,20 @@ import Testing
         }
     }
 
+    @Test func takesAKeyDeviceOverTLS() async throws {
+        try await TestHub.with { test in
+            let device = try test.device("gateway-01")
+            var login = try await Login.signed(device)
+            login.way = .tls(authority: test.hub.authorityCertificatePath)
+            #expect(try await test.publish(login) == 0)
+            login.password = nil
+            #expect(try await test.publish(login) == 5)
+            let certified = try test.device("certificate-01")
+            #expect(try await test.publish(Login(device: certified, way: login.way)) == 5)
+            #expect(await eventually { test.hub.refusals.map(\.reason) == [.missingPassword, .certificateNeeded] })
+        }
+    }
+
     @Test func takesACertificate() async throws {
         try await TestHub.with { test in
             let device = try test.device("certificate-01")

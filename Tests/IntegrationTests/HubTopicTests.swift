@@ -164,6 +164,18 @@ import Testing
         }
     }
 
+    @Test func dropsAPayloadThatIsTooLong() async throws {
+        var configuration = HubConfiguration()
+        configuration.maxPayloadBytes = 10
+        try await TestHub.with(configuration) { test in
+            let login = Login(device: try test.device("gateway-01"), way: .psk())
+            #expect(try await test.publish(login, payload: "0123456789") == 0)
+            #expect(try await test.publish(login, payload: "0123456789a") == 0)
+            #expect(await eventually { test.lastRefusal?.reason == .payloadTooLarge })
+            #expect(test.hub.statistics(productID: "APUSDEMO01", deviceName: "gateway-01").messages == 1)
+        }
+    }
+
     @Test func closesOnQoS2AndRetain() async throws {
         try await TestHub.with { test in
             var login = Login(device: try test.device("gateway-01"), way: .psk())
