@@ -2,8 +2,10 @@
 //
 //   plugin /path/to/libHubPlugin.so
 //   plugin_opt_registry /path/to/registry.json      the devices (registry.h); changes are seen within 100 ms
-//   plugin_opt_cloud_user NAME                      optional: a user without limits, client ID "hub-cloud"
+//   plugin_opt_cloud_user NAME                      optional: a user without limits, client ID "hub-cloud"; until it has
+//                                                   subscribed, devices find the connection closed
 //   plugin_opt_cloud_password TEXT
+//   plugin_opt_max_payload N                        optional: the longest payload that a device may send, in bytes
 //   plugin_opt_parent_pid N                         optional: the broker ends itself when this is not its parent
 //
 // Each login, refusal and disconnection is published as JSON on `$hub/event`, which only the cloud user can read, and
@@ -19,6 +21,7 @@
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +41,9 @@ struct hub {
     struct hub_registry registry;
     struct hub_handshakes handshakes;
     char *cloud_user, *cloud_password;  // NULL for none
+    struct mosquitto *cloud;            // once it has subscribed
     pid_t parent;
+    uint32_t max_payload;
     int tls_index;  // of OpenSSL, see on_tls_freed
 };
 
@@ -75,7 +80,7 @@ static void refuse(struct mosquitto *client, const char *client_id, const char *
     char id[128];
     copy_printable(id, sizeof id, client_id);
     // A device may publish as fast as it likes, the log must not grow as fast.
-    bool frequent = strcmp(reason, HUB_PUBLISH_NOT_ALLOWED) == 0;
+    bool frequent = strcmp(reason, HUB_PUBLISH_NOT_ALLOWED) == 0 || strcmp(reason, HUB_PAYLOAD_TOO_LARGE) == 0;
     mosquitto_log_printf(frequent ? MOSQ_LOG_DEBUG : MOSQ_LOG_NOTICE, "Hub refuses %s: %s", id, reason);
     report(client, "refused", client_id, reason, detail);
 }
@@ -151,6 +156,9 @@ static int on_login(int event, void *data, void *userdata) {
     char identity[HUB_CLIENT_ID_MAX + 1], name[HUB_CLIENT_ID_MAX + 2];
     const char *client_id = mosquitto_client_id(auth->client), *reason;
     bool with_psk = hub_handshake_end(&hub->handshakes, auth->client, identity);
+    // The broker keeps only few messages for a cloud that is not there yet: no device may send any. Neither this nor
+    // a CONNACK code would be the device's fault, so the connection is just closed.
+    if (hub->cloud_user && !hub->cloud && !is_cloud(client_id)) return MOSQ_ERR_UNKNOWN;
     if (is_cloud(client_id)) {
         bool right = hub->cloud_user && hub->cloud_password && auth->username && auth->password &&
                      strcmp(auth->username, hub->cloud_user) == 0 && equal_secret(auth->password, hub->cloud_password);
@@ -179,25 +187,33 @@ static int on_login(int event, void *data, void *userdata) {
 
 static int on_topic(int event, void *data, void *userdata) {
     (void)event;
-    (void)userdata;
     struct mosquitto_evt_acl_check *check = data;
+    struct hub *hub = userdata;
     const char *client_id = mosquitto_client_id(check->client);
     if (!client_id) return MOSQ_ERR_ACL_DENIED;
-    if (is_cloud(client_id) || check->access == MOSQ_ACL_UNSUBSCRIBE) return MOSQ_ERR_SUCCESS;
-    bool publishes = check->access == MOSQ_ACL_WRITE;
-    bool allowed = publishes ? hub_topic_publish(client_id, check->topic) : hub_topic_subscribe(client_id, check->topic);
-    if (allowed) return MOSQ_ERR_SUCCESS;
-    if (check->access != MOSQ_ACL_READ) {
-        refuse(
-            check->client, client_id, publishes ? HUB_PUBLISH_NOT_ALLOWED : HUB_SUBSCRIBE_NOT_ALLOWED, check->topic);
+    if (is_cloud(client_id)) {
+        if (check->access == MOSQ_ACL_SUBSCRIBE) hub->cloud = check->client;
+        return MOSQ_ERR_SUCCESS;
     }
+    if (check->access == MOSQ_ACL_UNSUBSCRIBE) return MOSQ_ERR_SUCCESS;
+    const char *reason = NULL;
+    if (check->access == MOSQ_ACL_WRITE) {
+        if (check->payloadlen > hub->max_payload) reason = HUB_PAYLOAD_TOO_LARGE;
+        if (!hub_topic_publish(client_id, check->topic)) reason = HUB_PUBLISH_NOT_ALLOWED;
+    } else if (!hub_topic_subscribe(client_id, check->topic)) {
+        reason = HUB_SUBSCRIBE_NOT_ALLOWED;
+    }
+    if (!reason) return MOSQ_ERR_SUCCESS;
+    // A message that is not delivered (MOSQ_ACL_READ) is nothing that the device did.
+    if (check->access != MOSQ_ACL_READ) refuse(check->client, client_id, reason, check->topic);
     return MOSQ_ERR_ACL_DENIED;
 }
 
 static int on_disconnect(int event, void *data, void *userdata) {
     (void)event;
-    (void)userdata;
     struct mosquitto_evt_disconnect *gone = data;
+    struct hub *hub = userdata;
+    if (gone->client == hub->cloud) hub->cloud = NULL;
     const char *client_id = mosquitto_client_id(gone->client);
     if (client_id && !is_cloud(client_id)) report(gone->client, "disconnected", client_id, NULL, NULL);
     return MOSQ_ERR_SUCCESS;
@@ -252,6 +268,7 @@ int mosquitto_plugin_init(
     *userdata = hub;
     hub->plugin = identifier;
     hub->tls_index = -1;
+    hub->max_payload = UINT32_MAX;
     for (int i = 0; i < option_count; i++) {
         // The broker frees its options when it reads its configuration again.
         const char *key = options[i].key, *value = options[i].value;
@@ -261,6 +278,8 @@ int mosquitto_plugin_init(
             hub->cloud_user = strdup(value);
         } else if (strcmp(key, "cloud_password") == 0) {
             hub->cloud_password = strdup(value);
+        } else if (strcmp(key, "max_payload") == 0) {
+            hub->max_payload = (uint32_t)strtoul(value, NULL, 10);
         } else if (strcmp(key, "parent_pid") == 0) {
             hub->parent = (pid_t)strtol(value, NULL, 10);
         } else {

@@ -28,5 +28,6 @@
 // Topics.
 #define HUB_SUBSCRIBE_NOT_ALLOWED "subscribe-not-allowed"
 #define HUB_PUBLISH_NOT_ALLOWED "publish-not-allowed"
+#define HUB_PAYLOAD_TOO_LARGE "payload-too-large"
 
 #endif

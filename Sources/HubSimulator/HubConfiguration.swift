@@ -16,6 +16,8 @@ public struct HubConfiguration: Sendable {
     public var pskPort: UInt16 = 0
     /// The port for MQTT over TLS with certificates on both sides.
     public var tlsPort: UInt16 = 0
+    /// The port for MQTT over TLS where only the hub has a certificate: device key and password.
+    public var tlsKeyPort: UInt16 = 0
     /// The UDP port for CoAP.
     public var coapPort: UInt16 = 0
     /// The longest payload in bytes; longer ones are acknowledged and dropped. IoT Explorer's limit is 65,536.
@@ -43,6 +45,8 @@ public struct HubEndpoints: Equatable, Sendable {
     public let pskPort: UInt16
     /// MQTT over TLS with certificates.
     public let tlsPort: UInt16
+    /// MQTT over TLS with a certificate of the hub only: device key and password.
+    public let tlsKeyPort: UInt16
     /// CoAP, on 127.0.0.1.
     public let coapPort: UInt16
 }

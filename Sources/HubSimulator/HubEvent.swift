@@ -81,6 +81,8 @@ public struct HubRefusal: Equatable, Sendable {
         public static let subscribeNotAllowed = Reason(rawValue: "subscribe-not-allowed")
         /// The topic is not one of the device's own, or only the hub may publish there.
         public static let publishNotAllowed = Reason(rawValue: "publish-not-allowed")
+        /// The payload of a message is longer than the hub takes.
+        public static let payloadTooLarge = Reason(rawValue: "payload-too-large")
     }
 
     /// The client ID or TLS-PSK identity that was refused.

@@ -96,6 +96,7 @@ public final class HubSimulator: Sendable {
                 mqttPort: broker.mqttPort.number,
                 pskPort: broker.pskPort.number,
                 tlsPort: broker.tlsPort.number,
+                tlsKeyPort: broker.tlsKeyPort.number,
                 coapPort: coap.port
             )
             running = Running(broker: broker, cloud: cloud, coap: coap, endpoints: endpoints)

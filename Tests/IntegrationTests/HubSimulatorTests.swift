@@ -4,7 +4,7 @@ import Testing
 @testable import HubSimulator
 
 /// Who may log in. Clients are mosquitto_pub; passwords are computed by openssl or come from the specification of the login.
-@Suite(.timeLimit(.minutes(1))) struct HubLoginTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HubLoginTests {
     @Test(arguments: ["sha256", "sha1"])
     func takesAKeyDevice(algorithm: String) async throws {
         try await TestHub.with { test in
@@ -188,6 +188,20 @@ import Testing
             }
             #expect(await eventually { test.hub.refusals.count == 4 })
             #expect(test.hub.refusals.map(\.reason).filter { $0 == .missingPassword }.count == 2)
+        }
+    }
+
+    @Test func takesAKeyDeviceOverTLS() async throws {
+        try await TestHub.with { test in
+            let device = try test.device("gateway-01")
+            var login = try await Login.signed(device)
+            login.way = .tls(authority: test.hub.authorityCertificatePath)
+            #expect(try await test.publish(login) == 0)
+            login.password = nil
+            #expect(try await test.publish(login) == 5)
+            let certified = try test.device("certificate-01")
+            #expect(try await test.publish(Login(device: certified, way: login.way)) == 5)
+            #expect(await eventually { test.hub.refusals.map(\.reason) == [.missingPassword, .certificateNeeded] })
         }
     }
 

@@ -72,6 +72,7 @@ struct Login: Sendable {
         case plain
         case psk(identity: String? = nil, key: String? = nil)
         case certificate(of: RegisteredDevice? = nil)
+        case tls(authority: String)
     }
 
     static let never = "9223372036854775807"
@@ -93,6 +94,7 @@ struct Login: Sendable {
             let key = try key ?? hex(#require(Base64.decode(device.secret ?? "")))
             arguments += ["-p", "\(endpoints.pskPort)", "--psk-identity", identity ?? device.clientID, "--psk", key]
             arguments += ["--tls-version", "tlsv1.2"]
+        case .tls(let authority): arguments += ["-p", "\(endpoints.tlsKeyPort)", "--cafile", authority]
         case .certificate(let other):
             guard case .certificate(let certificate, let privateKey) = (other ?? device).credential else { break }
             let authority = certificate.split(separator: "/").dropLast(3).joined(separator: "/")

@@ -3,7 +3,7 @@ import Testing
 @testable import HubSimulator
 
 /// Which topics a device may use, and what reaches whom. Clients are those of mosquitto-clients.
-@Suite(.timeLimit(.minutes(1))) struct HubTopicTests {
+@Suite(.serialized, .timeLimit(.minutes(1))) struct HubTopicTests {
     static let own = "APUSDEMO01/gateway-01"
     static let other = "APUSDEMO01/modem-01"
 
@@ -161,6 +161,18 @@ import Testing
                 )
             }
             #expect(seen.messages == expected)
+        }
+    }
+
+    @Test func dropsAPayloadThatIsTooLong() async throws {
+        var configuration = HubConfiguration()
+        configuration.maxPayloadBytes = 10
+        try await TestHub.with(configuration) { test in
+            let login = Login(device: try test.device("gateway-01"), way: .psk())
+            #expect(try await test.publish(login, payload: "0123456789") == 0)
+            #expect(try await test.publish(login, payload: "0123456789a") == 0)
+            #expect(await eventually { test.lastRefusal?.reason == .payloadTooLarge })
+            #expect(test.hub.statistics(productID: "APUSDEMO01", deviceName: "gateway-01").messages == 1)
         }
     }
 

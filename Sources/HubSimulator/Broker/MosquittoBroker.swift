@@ -14,6 +14,7 @@ final class MosquittoBroker: Sendable {
     let mqttPort: ReservedPort
     let pskPort: ReservedPort
     let tlsPort: ReservedPort
+    let tlsKeyPort: ReservedPort
     let cloudLogin = CloudLogin()
     private let configuration: HubConfiguration
     private let directory: String
@@ -36,6 +37,7 @@ final class MosquittoBroker: Sendable {
         mqttPort = try ReservedPort(address: configuration.address, port: configuration.mqttPort)
         pskPort = try ReservedPort(address: configuration.address, port: configuration.pskPort)
         tlsPort = try ReservedPort(address: configuration.address, port: configuration.tlsPort)
+        tlsKeyPort = try ReservedPort(address: configuration.address, port: configuration.tlsKeyPort)
     }
 
     deinit { stop() }
@@ -72,7 +74,9 @@ final class MosquittoBroker: Sendable {
         let started = try ChildProcess(programPath, arguments: arguments, outputPath: logPath)
         let accepts = waitUntil(timeout: configuration.startTimeout) {
             started.exitStatus != nil
-                || [mqttPort, pskPort, tlsPort].allSatisfy { ReservedPort.accepts(address: host, port: $0.number) }
+                || [mqttPort, pskPort, tlsPort, tlsKeyPort].allSatisfy {
+                    ReservedPort.accepts(address: host, port: $0.number)
+                }
         }
         guard accepts, started.exitStatus == nil else {
             started.stop()
@@ -117,7 +121,8 @@ final class MosquittoBroker: Sendable {
             retain_available false
             set_tcp_nodelay true
             max_keepalive 900
-            message_size_limit \(configuration.maxPayloadBytes)
+            # The plugin refuses what is longer than the hub takes; this only bounds memory.
+            max_packet_size \(configuration.maxPayloadBytes + 131_072)
             # For clients that are away; nothing is dropped for one that is connected, however fast its messages come.
             max_queued_messages 150
             max_inflight_messages 0
@@ -126,6 +131,7 @@ final class MosquittoBroker: Sendable {
             plugin_opt_registry \(directory)/registry.json
             plugin_opt_cloud_user \(cloudLogin.user)
             plugin_opt_cloud_password \(cloudLogin.password)
+            plugin_opt_max_payload \(configuration.maxPayloadBytes)
             plugin_opt_parent_pid \(getpid())
 
             listener \(mqttPort.number) \(configuration.address)
@@ -145,6 +151,12 @@ final class MosquittoBroker: Sendable {
             keyfile \(directory)/server.key
             require_certificate true
             use_identity_as_username false
+
+            listener \(tlsKeyPort.number) \(configuration.address)
+            max_qos 1
+            tls_version tlsv1.2
+            certfile \(directory)/server.crt
+            keyfile \(directory)/server.key
 
             """
     }

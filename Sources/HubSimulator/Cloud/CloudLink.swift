@@ -91,6 +91,7 @@ final class CloudLink: @unchecked Sendable {
     private func beginConnecting() {
         state.withLock { $0 = .connecting }
         var options = cpaho_connect_options()
+        options.MQTTVersion = MQTTVERSION_3_1_1
         options.cleansession = 0
         options.keepAliveInterval = 30
         options.maxInflight = 1000

@@ -52,10 +52,14 @@ final class CoAPWorker: @unchecked Sendable {
         guard let context = coap_new_context(nil) else { throw .setUpFailed }
         do throws(CoAPEndpointError) {
             self.port = try Self.binding.withLock { () throws(CoAPEndpointError) in
-                let port = try Self.freePort(port)
-                guard Self.listen(context, port: port) else { throw .cannotBind(port: port, code: EADDRINUSE) }
-                Self.setCloseOnExec(port: port)
-                return port
+                // Between the two, another program may take a port that was free.
+                for _ in 0..<(port == 0 ? 20 : 1) {
+                    let found = try Self.freePort(port)
+                    guard Self.listen(context, port: found) else { continue }
+                    Self.setCloseOnExec(port: found)
+                    return found
+                }
+                throw .cannotBind(port: port, code: EADDRINUSE)
             }
         } catch {
             coap_free_context(context)
@@ -67,7 +71,7 @@ final class CoAPWorker: @unchecked Sendable {
 
     /// The free port that the system chooses for 0, or `port` itself if nobody has it.
     private static func freePort(_ port: UInt16) throws(CoAPEndpointError) -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(descriptor) }
         var address = loopback(port).addr.sin
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)

@@ -45,8 +45,8 @@ struct HubOptions {
     }
 
     static let usage = """
-        usage: hub-simulator [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N] [--coap-port N]
-                             [--verbose] [--help]
+        usage: hub-simulator [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N]
+                             [--tls-key-port N] [--coap-port N] [--verbose] [--help]
         """
 
     static let help = """
@@ -54,14 +54,15 @@ struct HubOptions {
 
         Runs a hub on this host that checks logins and topics as Tencent Cloud IoT Hub does, until Ctrl-C.
 
-          --directory D   where keys, devices and sessions are kept (\(defaultDirectory));
-                          a first start makes a device registry there, D/registry.json, which may be edited at any time
-          --address A     the numeric address to listen on (127.0.0.1); 0.0.0.0 lets devices of the network in
-          --mqtt-port N   MQTT without TLS: device key and password (11883); 0 takes a free port, here and below
-          --psk-port N    MQTT over TLS with a pre-shared key (18883)
-          --tls-port N    MQTT over TLS with certificates (18884)
-          --coap-port N   CoAP over UDP (15683)
-          --verbose       whole payloads, and logins and disconnections too
+          --directory D     where keys, devices and sessions are kept (\(defaultDirectory));
+                            a first start makes a device registry there, D/registry.json, which may be edited at any time
+          --address A       the numeric address to listen on (127.0.0.1); 0.0.0.0 lets devices of the network in
+          --mqtt-port N     MQTT without TLS: device key and password (11883); 0 takes a free port, here and below
+          --psk-port N      MQTT over TLS with a pre-shared key (18883)
+          --tls-port N      MQTT over TLS with certificates (18884)
+          --tls-key-port N  MQTT over TLS with a certificate of the hub only: device key and password (18885)
+          --coap-port N     CoAP over UDP (15683)
+          --verbose         whole payloads, and logins and disconnections too
         """
 
     var directory = Self.defaultDirectory
@@ -73,6 +74,7 @@ struct HubOptions {
         configuration.mqttPort = 11_883
         configuration.pskPort = 18_883
         configuration.tlsPort = 18_884
+        configuration.tlsKeyPort = 18_885
         configuration.coapPort = 15_683
         var rest = arguments[...]
         while let option = rest.popFirst() {
@@ -93,6 +95,7 @@ struct HubOptions {
             case "--mqtt-port": configuration.mqttPort = try port()
             case "--psk-port": configuration.pskPort = try port()
             case "--tls-port": configuration.tlsPort = try port()
+            case "--tls-key-port": configuration.tlsKeyPort = try port()
             case "--coap-port": configuration.coapPort = try port()
             case "--verbose", "-v": isVerbose = true
             case "--help", "-h": wantsHelp = true

@@ -8,6 +8,7 @@ func welcome(_ hub: HubSimulator) throws(HubSimulatorError) -> String {
         "  MQTT over TLS, pre-shared key   \(endpoints.host):\(endpoints.pskPort)",
         "  MQTT over TLS, certificates     \(endpoints.host):\(endpoints.tlsPort)   (verify with \(hub.authorityCertificatePath))",
     ]
+    lines += ["  MQTT over TLS, key and password \(endpoints.host):\(endpoints.tlsKeyPort)   (verify with the same)"]
     lines += ["  CoAP                            127.0.0.1:\(endpoints.coapPort)/udp"]
     lines += ["", "Devices, of \(hub.registry.path):"]
     for device in hub.devices {
