@@ -11,7 +11,7 @@ cat > .build/embedded.json.new <<EOF
   "swiftCompiler": {
     "extraCLIOptions": [
       "-enable-experimental-feature", "Embedded", "-enable-experimental-feature", "Volatile", "-wmo", "-Osize",
-      "-enforce-exclusivity=unchecked", "-Xfrontend", "-function-sections",
+      "-enforce-exclusivity=unchecked", "-Xfrontend", "-assume-single-threaded", "-Xfrontend", "-function-sections",
       "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
       "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls_config.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"
