@@ -58,7 +58,11 @@ extension Modem {
         case .echoOff: command.append("ATE0\r\n")
         case .stationMode: command.append("AT+CWMODE=1\r\n")
         case .join:
-            guard let (name, password) = configuration.accessPoint else { return stepFinished(step, nil) }
+            guard let (name, password) = configuration.accessPoint else {
+                // There is no answer to wait for, which would start the next step.
+                stepFinished(step, nil)
+                return askForEndOfTurn()
+            }
             command.append("AT+CWJAP=")
             ESPAT.append(string: name, to: &command)
             command.append(UInt8(ascii: ","))
