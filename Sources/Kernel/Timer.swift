@@ -86,6 +86,14 @@ struct TimerQueue {
 
     var startCount: UInt64 { starts }
 
+    mutating func removeAll() {
+        for timer in heap {
+            timer.index = -1
+            timer.handler = nil
+        }
+        heap = []
+    }
+
     private func precedes(_ a: Timer, _ b: Timer) -> Bool {
         a.dueAt == b.dueAt ? a.order < b.order : a.dueAt < b.dueAt
     }

@@ -31,6 +31,7 @@ private final class Recorder: TimerHandler {
                 recorder.wanted = wanted
                 recorder.done = { [unowned recorder] in
                     recorder.done = nil
+                    recorder.onFire = nil
                     continuation.resume(returning: recorder.fired)
                 }
                 body(loop, recorder) { name in
@@ -142,6 +143,7 @@ private final class Recorder: TimerHandler {
                     .sorted { (timers[$0].at, timers[$0].order) < (timers[$1].at, timers[$1].order) }.map { String($0) }
                 recorder.wanted = expected.count
                 recorder.done = {
+                    recorder.done = nil
                     continuation.resume(returning: (recorder.fired, expected))
                     loop.stop()
                 }

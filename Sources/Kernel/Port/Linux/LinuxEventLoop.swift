@@ -60,6 +60,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var sentWork: [@Sendable () -> Void] = []
     private var isAwake = false
     private var isStopping = false
+    private var hasEnded = false
 
     /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
     public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
@@ -122,7 +123,24 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         thread.store(UInt(pthread_self()), ordering: .relaxed)
         lock.withLock { isAwake = true }
         while turn() {}
+        letGo()
         thread.store(0, ordering: .relaxed)
+    }
+
+    /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn. Handlers are not told: close what is
+    /// open before the loop is stopped.
+    private func letGo() {
+        let work = lock.withLock {
+            hasEnded = true
+            defer { sentWork = [] }
+            return sentWork
+        }
+        withExtendedLifetime((work, slots, timers, endOfTurnHandlers)) {
+            slots = []
+            freeSlots = []
+            timers.removeAll()
+            endOfTurnHandlers = []
+        }
     }
 
     /// Ends ``run()`` after the current turn. May be called from any thread.
@@ -131,9 +149,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         wake()
     }
 
-    /// Runs `work` on the loop, in the order of the calls. May be called from any thread.
+    /// Runs `work` on the loop, in the order of the calls. May be called from any thread. When the loop has ended, nothing
+    /// happens.
     public func execute(_ work: @escaping @Sendable () -> Void) {
         let mustWake = lock.withLock {
+            if hasEnded { return false }
             sentWork.append(work)
             defer { isAwake = true }
             return !isAwake
@@ -255,7 +275,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     /// Ends `registration`; its handler is not called again. Call it before the descriptor is closed.
     public func deregister(_ registration: Registration) {
-        guard slots[registration.slot].generation == registration.generation else { return }
+        guard slots.indices.contains(registration.slot),
+            slots[registration.slot].generation == registration.generation
+        else { return }
         _ = control(EPOLL_CTL_DEL, registration, [])
         release(registration.slot)
     }
