@@ -24,9 +24,12 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
 
     step "Tests under the address sanitizer"
     swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -use-ld=lld
-    APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=1" \
-        swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest \
-        -Xswiftc -use-ld=lld --skip FirmwareTests
+    asan=(swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest
+        -Xswiftc -use-ld=lld)
+    # Of the modules by themselves nothing may be left at the end. A device that is cut off in the middle may leave its last objects.
+    ASAN_OPTIONS="detect_leaks=1" "${asan[@]}" \
+        --filter '^(Kernel|SAL|ATAdapter|SecureTransport|MQTTClient|CoAPClient|QCloudIoTHub)Tests'
+    APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=0" "${asan[@]}" --filter '^IntegrationTests'
 fi
 
 step "Documentation"
