@@ -110,8 +110,9 @@ public final class HubSimulator: Sendable {
             return running
         }
         stopped?.coap.stop()
-        stopped?.cloud.close()
+        // The broker first: what it has acknowledged is on its way to the cloud side.
         stopped?.broker.stop()
+        stopped?.cloud.close()
     }
 
     /// Where devices connect to.
