@@ -109,8 +109,9 @@ public final class HubSimulator: Sendable {
             return running
         }
         stopped?.coap.stop()
-        stopped?.cloud.close()
+        // The cloud goes last: what it has acknowledged the broker no longer has.
         stopped?.broker.stop()
+        stopped?.cloud.close()
     }
 
     /// Where devices connect to.
