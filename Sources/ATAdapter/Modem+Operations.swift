@@ -50,6 +50,11 @@ extension Modem {
         var timeout = Duration.seconds(5)
         switch step {
         case .attention:
+            if synchronizeTries == 2 {
+                // An earlier run may have left the modem in the middle of a payload: it is given what it waits for.
+                command = [UInt8](repeating: 0x20, count: configuration.sendChunkBytes)
+                command.append("\r\n")
+            }
             command.append("AT\r\n")
             timeout = .seconds(1)
         // Links may be left from an earlier run; five means all of them. With none open it is refused, which is as good.

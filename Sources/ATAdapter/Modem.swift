@@ -164,6 +164,7 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// Bytes from the modem: part of `ByteStreamHandler`.
     public func received(_ bytes: Span<UInt8>) -> Int {
         let now = loop.now
+        let deadline = engine.deadline
         var taken = 0
         while taken < bytes.count {
             let rest = bytes.extracting(droppingFirst: taken)
@@ -176,6 +177,8 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
             case let event?: handle(event)
             }
         }
+        // A busy modem shortens it without an event.
+        if engine.deadline != deadline { setTimer() }
         askForEndOfTurn()
         return bytes.count
     }

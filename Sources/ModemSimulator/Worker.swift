@@ -140,7 +140,11 @@ final class Worker: @unchecked Sendable {
             switch request {
             case .wake: break
             case .stop: isStopping = true
-            case .unplug: closeLine()
+            case .unplug:
+                closeLine()
+                if let link = configuration.link { unlink(link) }
+                // It has no power either.
+                restart(hasBanner: false)
             case .plugIn: if line < 0, case .pty = front { try? openPty() }
             case .restart(let hasBanner): restart(hasBanner: hasBanner)
             case .closeLinks(let hasNotice):

@@ -191,8 +191,11 @@ private final class Traffic: Sendable {
 
     /// Ends it, when it has come back and reported more.
     func end() async {
-        #expect(await goesOn())
+        let hasComeBack = await goesOn()
+        #expect(hasComeBack)
         state.withLock { $0.mustStop = true }
+        // Reports that wait for a connection would wait for ever.
+        if !hasComeBack { await device.disconnect() }
         await work.value
         #expect(state.withLock { $0.errors } == [])
         #expect(await device.client.isConnected)

@@ -118,10 +118,12 @@ final class CloudLink: @unchecked Sendable {
 
     /// Ends the connection; after it, the closure is not called any more.
     func close() {
-        guard Self.links.withLock({ $0.open.removeValue(forKey: number) }) != nil else { return }
+        guard Self.links.withLock({ $0.open[number] }) != nil else { return }
         var options = cpaho_disconnect_options()
         MQTTAsync_disconnect(client, &options)
+        // What Paho acknowledges meanwhile the broker forgets, so it must still arrive.
         _ = waitUntil(timeout: .milliseconds(500)) { MQTTAsync_isConnected(client) == 0 }
+        guard Self.links.withLock({ $0.open.removeValue(forKey: number) }) != nil else { return }
         MQTTAsync_destroy(&client)
     }
 
