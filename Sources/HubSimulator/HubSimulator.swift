@@ -96,6 +96,7 @@ public final class HubSimulator: Sendable {
                 mqttPort: broker.mqttPort.number,
                 pskPort: broker.pskPort.number,
                 tlsPort: broker.tlsPort.number,
+                tlsKeyPort: broker.tlsKeyPort.number,
                 coapPort: coap.port
             )
             running = Running(broker: broker, cloud: cloud, coap: coap, endpoints: endpoints)
@@ -109,7 +110,7 @@ public final class HubSimulator: Sendable {
             return running
         }
         stopped?.coap.stop()
-        // The cloud goes last: what it has acknowledged the broker no longer has.
+        // The broker first: what it has acknowledged is on its way to the cloud side.
         stopped?.broker.stop()
         stopped?.cloud.close()
     }
