@@ -102,7 +102,7 @@ let package = Package(
         ),
         .testTarget(
             name: "FirmwareTests",
-            dependencies: ["ModemSimulator", "HubSimulator", "CLinux"],
+            dependencies: ["Kernel", "ModemSimulator", "HubSimulator", "CLinux"],
             swiftSettings: hosted
         ),
     ],

@@ -26,6 +26,7 @@ let package = Package(
             ],
             swiftSettings: firmware
         ),
+        .executableTarget(name: "faults", dependencies: ["Startup", "Board"], swiftSettings: firmware),
         .executableTarget(
             name: "main-job",
             dependencies: [

@@ -1,56 +1,81 @@
 public import Kernel
 public import SAL
 internal import Startup
+internal import _Volatile
 
-/// The second UART as a byte stream: received by interrupt into a FIFO, which the loop empties.
+/// The second UART as a byte stream, with an interrupt and a FIFO for each direction.
 ///
-/// The line has no flow control: what the handler leaves stays in the FIFO, and what the FIFO cannot hold is lost and
-/// counted.
+/// There is one such UART: make one stream. What the handler leaves stays in the FIFO; when that is full, the UART is not read.
 public final class UARTStream: ByteStream, EndOfTurnHandler {
     /// Who is told what happens.
     public var handler: (any ByteStreamHandler)?
-    private let index: Int32 = 1
-    private var untaken: [UInt8] = []
-    private static let chunkBytes = 256
+    private var isPaused = false
+    private var owesWritable = false
+    private var isClosed = false
 
-    /// The UART, polled by `loop`.
-    public init(loop: EventLoop) { loop.register(self) }
-
-    /// How many received bytes were lost.
-    public var lostBytes: Int { Int(startup_uart_lost(index)) }
-
-    /// Sends `bytes`, as fast as the line takes them.
-    public func send(_ bytes: Span<UInt8>) -> Int {
-        for position in bytes.indices { while startup_uart_send(index, bytes[position]) == 0 {} }
-        return bytes.count
+    /// The UART, looked after by `loop` in every turn.
+    public init(loop: EventLoop) {
+        SecondUART.start()
+        loop.register(self)
     }
 
-    /// Does nothing: what was left is offered in every turn.
-    public func resumeReceiving() {}
+    /// Whether the line has brought a byte while the one before was still unread: at least one is lost.
+    public var hasOverrun: Bool { UARTRegisters.second.state.load() & UARTRegisters.receiveOverrun != 0 }
 
-    /// A UART does not close: it only loses its handler.
-    public func close() { handler = nil }
+    /// Takes as many of `bytes` as the FIFO has room for; they are sent by interrupt.
+    public func send(_ bytes: Span<UInt8>) -> Int {
+        guard !isClosed else { return 0 }
+        let taken = SecondUART.outgoing.push(bytes)
+        if taken < bytes.count { owesWritable = true }
+        startup_mask_interrupts()
+        SecondUART.transmit()
+        startup_unmask_interrupts()
+        return taken
+    }
 
-    /// As ``close()``.
-    public func abort() { handler = nil }
+    /// Waits until the line has taken everything that was sent: for a program about to end.
+    public func drain() {
+        while !SecondUART.outgoing.isEmpty { startup_sleep() }
+        while UARTRegisters.second.state.load() & UARTRegisters.transmitFull != 0 {}
+    }
 
-    /// Gives the handler what has arrived; called by the loop in every turn.
+    /// Offers what was left untaken again, in the next turn.
+    public func resumeReceiving() {
+        isPaused = false
+        startup_wake()
+    }
+
+    /// Ends the stream for its handler; what was taken is still sent.
+    public func close() {
+        isClosed = true
+        startup_wake()
+    }
+
+    /// Ends the stream for its handler. The FIFO may still send what it was given.
+    public func abort() { close() }
+
+    /// Tells the handler what has happened; called by the loop in every turn.
     public func endOfTurn() {
-        while handler != nil {
-            while untaken.count < Self.chunkBytes {
-                let byte = startup_uart_receive(index)
-                guard byte >= 0 else { break }
-                untaken.append(UInt8(truncatingIfNeeded: byte))
-            }
-            guard !untaken.isEmpty, let handler else { return }
-            let offered = untaken
-            let taken = handler.received(offered.span)
-            guard taken < untaken.count else {
-                untaken.removeAll(keepingCapacity: true)
-                continue
-            }
-            untaken.removeFirst(taken)
+        if isClosed {
+            let handler = self.handler
+            self.handler = nil
+            handler?.closed(nil)
             return
+        }
+        if owesWritable, SecondUART.outgoing.count <= SecondUART.outgoing.capacity / 2 {
+            owesWritable = false
+            handler?.writable()
+        }
+        while !isPaused, !isClosed, let handler, !SecondUART.received.isEmpty {
+            let taken = SecondUART.received.withOldest { bytes in
+                let taken = handler.received(bytes)
+                if taken < bytes.count { isPaused = true }
+                return taken
+            }
+            SecondUART.received.removeFirst(taken)
+            startup_mask_interrupts()
+            SecondUART.receive()
+            startup_unmask_interrupts()
         }
     }
 }

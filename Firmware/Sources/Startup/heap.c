@@ -15,7 +15,7 @@ enum { ALIGNMENT = 8, HEADER = 8 };
 
 static struct {
     _Alignas(ALIGNMENT) uint8_t bytes[HEAP_BYTES];
-} pool __attribute__((section(".heap,\"aw\",%nobits@")));
+} pool __attribute__((section(".heap.pool")));
 
 static block_t *free_list;
 static size_t free_bytes, least_free;

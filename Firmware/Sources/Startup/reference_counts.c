@@ -1,5 +1,5 @@
-// Swift counts references with atomic instructions, which it writes out at every place: half of an image. These images touch Swift
-// objects from the main loop only, never from an interrupt, so they are built for one thread, and count by calls of these.
+// Swift counts references with atomic instructions, which it writes out at every place: half of an image. These images are built for
+// one thread, and count by calls of these, which are atomic below: the UART's interrupts use the FIFOs that the loop uses too.
 #include "startup.h"
 
 extern void *swift_retain(void *object);

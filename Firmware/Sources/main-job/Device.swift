@@ -97,9 +97,9 @@ final class Device: MQTTConnectionHandler, TimerHandler {
 
     func willConnect(_ configuration: inout MQTTConfiguration) {
         Console.print("state=connecting\n")
-        // A board with a hardware random number generator takes five characters from that. The time of an attempt differs
-        // between devices and attempts, and the connection ID is no secret: it only names the attempt in the hub's logs.
-        let random = UInt32(truncatingIfNeeded: Board.ticks) &* 0x9E37_79B9
+        // A board with a hardware random number generator takes this from it. The connection ID is no secret: it only names the
+        // attempt in the hub's logs.
+        let random = Board.jitter
         do throws(HubIdentityError) {
             let login = try HubLogin(
                 settings.identity,

@@ -4,8 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Milliseconds since the start, counted by SysTick; read it with interrupts masked, or use startup_ticks().
+/// Milliseconds since the start, counted by SysTick; never torn by a tick.
 uint64_t startup_ticks(void);
+
+/// The tick and the position within it, mixed: see Board.jitter.
+uint32_t startup_cycles(void);
 
 /// Bytes of the heap that are free now, and the least that ever were.
 size_t startup_heap_free(void);
@@ -14,15 +17,17 @@ size_t startup_heap_least_free(void);
 /// Ends the emulator (or stops in a debugger) with success or failure, by semihosting.
 void startup_exit(int failed) __attribute__((noreturn));
 
-/// The next byte that UART `index` (0 or 1) has received, or -1.
-int startup_uart_receive(int index);
-/// Sends a byte if the UART has room; returns whether it had.
-int startup_uart_send(int index, uint8_t byte);
-/// How many received bytes were lost because nobody read them in time.
-uint32_t startup_uart_lost(int index);
-/// Whether UART `index` has received something that was not read.
-int startup_uart_has_input(int index);
+/// Enables the external interrupts whose bits are set, of the first 32.
+void startup_enable_interrupts(uint32_t mask);
 
-/// Sleeps until an interrupt, unless a UART has received something.
+/// Sleeps until an interrupt, unless startup_wake() was called since the last sleep ended.
 void startup_sleep(void);
+
+extern volatile uint32_t startup_is_awake;
+
+/// Makes the next startup_sleep() return at once: there is work for the loop. Interrupts call it, and the loop may.
+static inline __attribute__((always_inline)) void startup_wake(void) { startup_is_awake = 1; }
+
+static inline __attribute__((always_inline)) void startup_mask_interrupts(void) { __asm__ volatile("cpsid i" ::: "memory"); }
+static inline __attribute__((always_inline)) void startup_unmask_interrupts(void) { __asm__ volatile("cpsie i" ::: "memory"); }
 #endif
