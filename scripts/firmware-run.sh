@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
                 tcp:?*) second=tcp:127.0.0.1:${2#tcp:} ;;
                 *) usage ;;
             esac ;;
-        --seconds) limit=(timeout --foreground "$2") ;;
+        --seconds) limit=(timeout --foreground --kill-after 5 "$2") ;;
         *) usage ;;
     esac
     shift 2

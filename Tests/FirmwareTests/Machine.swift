@@ -25,10 +25,18 @@ final class Machine {
         posix_spawn_file_actions_adddup2(&actions, fromChild[1], 2)
         var arguments = [Self.root + "/scripts/firmware-run.sh", path, "--seconds", "50"]
         if let second { arguments += ["--uart1", second] }
+        // The threads of an event loop mask signals, and a program inherits that: QEMU could not be told to end.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var noSignals = sigset_t()
+        sigemptyset(&noSignals)
+        posix_spawnattr_setsigmask(&attributes, &noSignals)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let pointers = arguments.map { strdup($0) } + [nil]
         defer { pointers.forEach { free($0) } }
         var processID: pid_t = 0
-        let code = posix_spawn(&processID, arguments[0], &actions, nil, pointers, clinux_environment())
+        let code = posix_spawn(&processID, arguments[0], &actions, &attributes, pointers, clinux_environment())
         close(toChild[0])
         close(fromChild[1])
         self.processID = processID
