@@ -1,18 +1,30 @@
-/// Why an AT command failed.
+/// Why a command, or a modem as a whole, failed.
 @nonexhaustive
 public enum ATError: Error, Equatable, Sendable {
-    /// The modem answered `ERROR` or `FAIL`, without a reason.
-    case refused
-    /// `+CME ERROR`: the number in 3GPP 27.007, 9.2.
-    case equipment(code: Int32)
-    /// `+CMS ERROR`: the number in 3GPP 27.005, 3.2.5.
-    case messaging(code: Int32)
-    /// `SEND FAIL`: the modem did not take the payload.
-    case sendFailed
     /// No final result in time.
     case timedOut
+    /// The modem answered `ERROR` or `FAIL`, without a reason.
+    case refused
+    /// `+CME ERROR`: the number of 3GPP 27.007, 9.2, or -1 if the modem gave a text.
+    case equipment(code: Int32)
+    /// `+CMS ERROR`: the number of 3GPP 27.005, 3.2.5, or -1 if the modem gave a text.
+    case messaging(code: Int32)
+    /// `SEND FAIL`: the modem did not pass the payload on.
+    case sendFailed
     /// The modem kept saying that it was busy.
     case busy
+    /// The modem was detached before the command was sent.
+    case cancelled
+    /// Too many commands wait already.
+    case queueFull
+    /// The command is longer than the modem takes.
+    case lineTooLong
+    /// The command holds a control character.
+    case unsendable
     /// The modem restarted, or its serial line ended, before it had answered.
     case deviceRestarted
+    /// The wireless network could not be joined: 1 timeout, 2 wrong password, 3 no such network, 4 other.
+    case joinFailed(code: Int32)
+    /// The modem answers nothing, whatever is tried. It is tried again.
+    case notResponding
 }

@@ -3,135 +3,157 @@ public import SAL
 
 /// A modem with ESP-AT firmware as a `Network`.
 ///
-/// It sets the modem up, and again after the modem has restarted or the serial line has come back. Sockets that are opened meanwhile wait up to
-/// their deadline. One command is in flight at a time: closing goes before reading, reading before writing, writing before
-/// opening, and sockets take turns. Reception is passive where the firmware can do it, so that a reader that takes nothing stops the peer.
+/// It sets the modem up, and again after the modem has restarted, has lost its network, or its serial line has come back.
+/// Sockets that are opened meanwhile wait up to their deadline. One command is in flight at a time, and sockets take turns,
+/// a chunk each. Reception is passive where the firmware can do it, so that a reader that takes nothing stops the peer.
 public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHandler, @unchecked Sendable {
     // @unchecked: everything is touched on `loop` only.
 
-    /// What the command in flight is for.
-    enum Operation: Equatable {
-        case none
-        case setUp(Step)
-        case open(link: Int)
-        case read(link: Int)
-        case write(link: Int, count: Int)
-        case close(link: Int)
-        case querySignal
-        case synchronize
-    }
+    /// A user's command that waits, or is in flight.
+    final class UserCommand {
+        let command: ATCommand
+        let completion: (Result<[UInt8], ATError>) -> Void
 
-    /// The steps of setting up, in their order.
-    enum Step: Int {
-        case attention, closeAll, reset, echoOff, stationMode, join, multiplex, passiveReception
-    }
-
-    /// A link of the modem and who uses it.
-    struct Link {
-        var socket: ModemSocket?
-        /// The modem has it open, or may have.
-        var isOpen = false
-        /// The peer has ended it; what the modem still holds is read first.
-        var isEnding = false
-        var mayHaveData = false
-        var mustClose = false
+        init(_ command: ATCommand, _ completion: @escaping (Result<[UInt8], ATError>) -> Void) {
+            self.command = command
+            self.completion = completion
+        }
     }
 
     /// The loop that its sockets live on.
     public let loop: EventLoop
-    let configuration: ModemConfiguration
-    /// What the modem is doing.
-    public internal(set) var state = ModemState.down
+    private let timer: Timer
+    private var serial: (any ByteStream)?
+    let dialect: any ATDialect = ESPAT()
+    /// Who is told what the modem does; kept alive while it is set.
+    public var handler: (any ModemHandler)?
+    /// Tries to get a new serial line after the end of one.
+    var reopen: (() -> Void)?
+    private var isAtEndOfTurn = false
+    /// Why the result of the command in flight will be bad.
+    var reason = ATReason.none
+    var wantsSignal = false
+    /// Whether ``pollsAt`` is set, or a poll under way.
+    var isPolling = false
+    /// The command in flight, and the socket that it is for.
+    var request = ATRequest(kind: .none)
+    var requestSocket: ModemSocket?
+    /// With a link or still without one, and those whose owners are still to be told of their end.
+    var sockets: [ModemSocket] = []
+    var userCommands: [UserCommand] = []
+    var answer: [UInt8] = []
+    /// How many bytes the read in flight has brought.
+    var readBytes = 0
+    /// The next step of the bring-up; negative when it is done.
+    var attachStep = 0
+    var attachFailures = 0
+    /// Which command ended last.
+    var finishedSerial = 0
+    /// Which link, and which kind of work, had its turn last.
+    var lastLink = 0
+    var lastWork = 0
+    var joinCode: Int32?
     /// The signal strength in dBm when it was last asked for.
     public internal(set) var signal: Int?
-    /// Who is told when the state changes; kept alive while there is a serial line.
-    public var handler: (any ModemHandler)?
-    private var serial: (any ByteStream)?
-    var engine = ATEngine<ESPAT>()
-    var operation = Operation.none
-    private var serialOutgoing = ByteQueue()
-    private var lastCommand: [UInt8] = []
-    /// Sockets that wait for a link.
-    var waiting: [ModemSocket] = []
-    var links: [Link] = []
-    var isPassive = false
-    var mustSynchronize = false
-    var synchronizeTries = 0
-    var wantsSignal = false
-    /// The step of setting up that comes next; `nil` when it is done, or has failed.
-    var nextStep: Step?
-    /// Passive reception is tried in its newer form.
-    var triesRecvType = false
-    var setUpTries = 0
-    var retryAt: Duration?
-    /// Which link has its turn next.
-    var turn = 0
-    /// What a line of the current answer has said about why an open fails.
-    var openFailure: SocketError?
-    /// How many bytes the current read has brought.
-    var readCount = 0
-    private lazy var timer = Timer(on: loop)
-    private var isAtEndOfTurn = false
+    /// What the modem is doing.
+    public private(set) var state = ModemState.down
+    /// When the bring-up goes on after it has failed.
+    var resumesAt = Duration.zero
+    /// When the modem is asked what it holds.
+    var pollsAt = ATEngine.never
+    let configuration: ModemConfiguration
+    var engine: ATEngine
+    /// What went wrong so far.
+    public var counters: ATCounters { engine.counters }
 
     /// A modem on the serial line `serial`, which it sets up at once. Its limits are those of `configuration`.
     public init(serial: any ByteStream, loop: EventLoop, configuration: ModemConfiguration = ModemConfiguration()) {
         self.loop = loop
         self.configuration = configuration
-        for _ in 0..<ESPAT.linkCount { links.append(Link()) }
+        engine = ATEngine(dialect: dialect, maximumLineBytes: configuration.lineBytes)
+        timer = Timer(on: loop)
         attach(to: serial)
     }
 
-    /// Goes on with a new serial line, after the earlier one has ended: the modem is set up again.
+    /// Goes on with a new serial line, in place of the one before: the modem is set up again.
     public func attach(to serial: any ByteStream) {
+        letGo()
         self.serial = serial
         serial.handler = self
-        engine.reset()
-        serialOutgoing.removeAll()
-        setUpTries = 0
-        startSetUp()
-        askForEndOfTurn()
+        startOver()
     }
 
-    /// Lets go of the serial line; all sockets end.
+    /// Lets go of the serial line for good, or until ``attach(to:)``; all sockets that have a link end with
+    /// `SocketError.deviceRestarted`.
     public func detach() {
+        reopen = nil
+        letGo()
+    }
+
+    private func letGo() {
         guard let serial else { return }
         serial.handler = nil
         serial.close()
-        closed(nil)
+        end()
     }
 
-    /// Five links, pieces of 2,048 bytes; flow control with passive reception.
+    // MARK: Network
+
+    /// The modem's links, and the chunks of its configuration.
     public var capabilities: NetworkCapabilities {
         NetworkCapabilities(
-            maximumSockets: ESPAT.linkCount,
+            maximumSockets: dialect.linkCount,
             sendChunkBytes: configuration.sendChunkBytes,
-            datagramBytes: 0,
-            hasReceiveFlowControl: isPassive
+            datagramBytes: configuration.sendChunkBytes,
+            hasReceiveFlowControl: dialect.isPassive
         )
     }
 
     /// Opens a TCP connection; the modem resolves names itself. While it opens, which may take long, the other sockets wait.
     public func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
-        let socket = ModemSocket(self, to: endpoint, deadline: deadline, handler: handler)
-        if ESPAT.isAllowed(endpoint.host) {
-            waiting.append(socket)
-        } else {
-            ended.append(socket)
-            socket.end(.nameNotFound)
-        }
-        askForEndOfTurn()
-        setTimer()
-        return socket
+        let stream = ModemStream(
+            self,
+            host: endpoint.host,
+            port: endpoint.port,
+            isDatagram: false,
+            deadline: deadline
+        )
+        stream.handler = handler
+        admit(stream)
+        return stream
     }
 
-    /// Not offered yet: the socket ends with `SocketError.denied(code:)`.
+    /// Opens a UDP socket for one peer, whose name is resolved first.
     public func openDatagrams(
         to endpoint: Endpoint,
         deadline: Duration,
         handler: any DatagramHandler
     ) -> any DatagramSocket {
-        RefusedDatagramSocket(loop: loop, handler: handler)
+        let socket = ModemDatagramSocket(
+            self,
+            host: endpoint.host,
+            port: endpoint.port,
+            isDatagram: true,
+            deadline: deadline
+        )
+        socket.handler = handler
+        admit(socket)
+        return socket
     }
+
+    private func admit(_ socket: ModemSocket) {
+        var command = ATCommand()
+        command.line.append(quoted: socket.host)
+        // The rest of the command takes less than 40 bytes; a name that does not fit is none.
+        if socket.host.isEmpty || command.problem(maximumBytes: dialect.maximumCommandBytes - 40) != nil {
+            socket.end(.nameNotFound)
+        }
+        if sockets.count >= configuration.maximumSockets { socket.end(.tooManySockets(code: 0)) }
+        sockets.append(socket)
+        askForEndOfTurn()
+    }
+
+    // MARK: Commands
 
     /// Asks the modem for ``signal`` when it has time.
     public func querySignal() {
@@ -139,129 +161,61 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         askForEndOfTurn()
     }
 
-    /// Sockets without a link whose owner is still to be told.
-    var ended: [ModemSocket] = []
+    /// Sends a command line of the user's own, without its terminator, when the modem is attached and has time.
+    ///
+    /// `completion` is told the lines of the answer, each ended by a line feed, without the final result; or why there is
+    /// none. The command must not change how the modem talks: echo, data modes, links.
+    public func execute(
+        _ line: [UInt8],
+        timeoutMilliseconds: Int = 5_000,
+        completion: @escaping (Result<[UInt8], ATError>) -> Void
+    ) throws(ATError) {
+        let command = ATCommand(line: line, timeout: timeoutMilliseconds)
+        if let problem = command.problem(maximumBytes: dialect.maximumCommandBytes) { throw problem }
+        if userCommands.count >= configuration.waitingCommands { throw .queueFull }
+        userCommands.append(UserCommand(command, completion))
+        askForEndOfTurn()
+    }
 
     // MARK: The serial line
 
-    /// Part of `ByteStreamHandler`, for the serial line.
-    public func opened() {}
-
-    /// The serial line has room again: part of `ByteStreamHandler`.
-    public func writable() { flush() }
-
-    /// The serial line is over: part of `ByteStreamHandler`.
-    public func closed(_ error: SocketError?) {
-        serial = nil
-        engine.reset()
-        operation = .none
-        timer.stop()
-        endAllSockets(.deviceRestarted)
-        change(to: .down)
-        handler = nil
-    }
-
-    /// Bytes from the modem: part of `ByteStreamHandler`.
+    /// Takes what the modem says: part of `ByteStreamHandler`.
     public func received(_ bytes: Span<UInt8>) -> Int {
+        var position = 0
         let now = loop.now
-        let deadline = engine.deadline
-        var taken = 0
-        while taken < bytes.count {
-            let rest = bytes.extracting(droppingFirst: taken)
-            let (count, event) = engine.receive(rest, at: now)
-            taken += count
-            switch event {
-            case nil: continue
-            case .payload(let offset, let count, let isLast):
-                deliver(rest.extracting(offset..<(offset + count)), isLast: isLast)
-            case let event?: handle(event)
-            }
-        }
-        // A busy modem shortens it without an event.
-        if engine.deadline != deadline { setTimer() }
+        while let event = engine.receive(bytes, from: &position, at: now) { handle(event, in: bytes) }
         askForEndOfTurn()
         return bytes.count
     }
 
-    private func handle(_ event: ATEngine<ESPAT>.Event) {
-        switch event {
-        case .line: handleLine(engine.line)
-        case .finished(let error): finished(error)
-        case .prompt: sendPayload()
-        case .restarted: restarted()
-        case .repeatCommand: send(lastCommand, hasPayload: isWriting, timeout: .seconds(10))
-        case .payload: break
-        }
+    /// Does nothing: part of `ByteStreamHandler`.
+    public func opened() {}
+
+    /// Goes on sending: part of `ByteStreamHandler`.
+    public func writable() { askForEndOfTurn() }
+
+    /// The serial line is gone, and all sockets with it: part of `ByteStreamHandler`.
+    public func closed(_ error: SocketError?) {
+        end()
+        reopen?()
     }
 
-    private var isWriting: Bool { if case .write = operation { true } else { false } }
-
-    /// Writes a command line.
-    func send(_ command: [UInt8], hasPayload: Bool = false, timeout: Duration) {
-        lastCommand = command
-        serialOutgoing.append(command.span)
-        flush()
-        engine.commandSent(hasPayload: hasPayload, timeout: timeout, at: loop.now)
-        setTimer()
-    }
-
-    private func sendPayload() {
-        guard case .write(let link, let count) = operation else { return }
-        if let socket = links[link].socket, socket.outgoing.count >= count {
-            socket.outgoing.withSpan { serialOutgoing.append($0.extracting(first: count)) }
-        } else {
-            // The socket was aborted meanwhile: the modem still gets as many bytes as it waits for, and the link is closed.
-            let filler = [UInt8](repeating: 0, count: count)
-            serialOutgoing.append(filler.span)
-            links[link].mustClose = true
-        }
-        flush()
-        engine.payloadSent(at: loop.now)
-        setTimer()
+    private func end() {
+        serial = nil
+        loseDevice()
+        while !userCommands.isEmpty { finishUserCommand(.failure(.cancelled)) }
+        change(to: .down)
     }
 
     private func flush() {
-        while !serialOutgoing.isEmpty, let serial {
-            let count = serialOutgoing.withSpan { serial.send($0) }
-            guard count > 0 else { return }
-            serialOutgoing.removeFirst(count)
+        while let serial, !engine.outgoing.isEmpty {
+            let count = engine.outgoing.withSpan { serial.send($0) }
+            if count == 0 { return }
+            engine.wrote(count, at: loop.now)
         }
     }
 
-    // MARK: Time
-
-    func setTimer() {
-        var next = engine.deadline
-        if let retryAt { next = min(next ?? retryAt, retryAt) }
-        for socket in waiting { next = min(next ?? socket.deadline, socket.deadline) }
-        for link in links {
-            guard let socket = link.socket, !socket.isOpen, !socket.isEnded else { continue }
-            next = min(next ?? socket.deadline, socket.deadline)
-        }
-        if let next { timer.start(at: next, handler: self) } else { timer.stop() }
-    }
-
-    /// A deadline has passed: part of `TimerHandler`.
-    public func timerFired(_ timer: Timer) {
-        let now = loop.now
-        if let event = engine.handleTimeout(at: now) { handle(event) }
-        for socket in waiting where socket.deadline <= now {
-            socket.end(state == .attached ? .timedOut : .noNetwork)
-        }
-        for link in links {
-            // Its owner is told; the link stays taken until the modem has answered.
-            guard let socket = link.socket, !socket.isOpen, socket.deadline <= now else { continue }
-            socket.end(.timedOut)
-        }
-        if let retryAt, retryAt <= now {
-            self.retryAt = nil
-            startSetUp()
-        }
-        setTimer()
-        askForEndOfTurn()
-    }
-
-    // MARK: The end of a turn
+    // MARK: Turns
 
     func askForEndOfTurn() {
         if isAtEndOfTurn { return }
@@ -269,49 +223,84 @@ public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHan
         loop.atEndOfTurn(self)
     }
 
-    /// Tells handlers what is due and starts the next command: part of `EndOfTurnHandler`.
-    public func endOfTurn() {
-        isAtEndOfTurn = false
-        for index in links.indices {
-            guard let socket = links[index].socket else { continue }
-            socket.offerUntaken()
-            if links[index].isEnding, !links[index].mayHaveData, socket.untaken.isEmpty { socket.end(nil) }
-            if socket.isClosing, socket.outgoing.isEmpty, operation != .write(link: index, count: 0) {
-                links[index].mustClose = true
-            }
-            if socket.owesWritable, !socket.isEnded, socket.outgoing.count <= configuration.sendBufferBytes / 2 {
-                socket.owesWritable = false
-                socket.handler?.writable()
-            }
-            if socket.isEnded {
-                if links[index].isOpen, !links[index].isEnding { links[index].mustClose = true }
-                if links[index].isEnding { links[index].isOpen = false }
-                if !links[index].isOpen { links[index] = Link() } else { links[index].socket = nil }
-                tell(socket)
-            }
-        }
-        if !waiting.isEmpty {
-            let over = waiting.filter { $0.isEnded }
-            waiting.removeAll { $0.isEnded }
-            for socket in over { tell(socket) }
-        }
-        if !ended.isEmpty {
-            let over = ended
-            ended = []
-            for socket in over { tell(socket) }
-        }
-        if serial != nil, engine.isIdle, operation == .none { startNext() }
+    /// Acts on deadlines that have passed: part of `TimerHandler`.
+    public func timerFired(_ timer: Timer) {
+        let now = loop.now
+        let nothing: [UInt8] = []
+        while let event = engine.handleTimeout(at: now) { handle(event, in: nothing.span) }
+        askForEndOfTurn()
     }
 
-    private func tell(_ socket: ModemSocket) {
-        let handler = socket.handler
-        socket.handler = nil
-        handler?.closed(socket.error)
+    /// Tells handlers what is due, starts the next command, and sends: part of `EndOfTurnHandler`.
+    public func endOfTurn() {
+        isAtEndOfTurn = false
+        timer.stop()
+        // Handlers may open sockets meanwhile: those come behind.
+        var index = 0
+        while index < sockets.count {
+            let socket = sockets[index]
+            settle(socket)
+            if socket.isTold && socket.phase == .gone {
+                sockets.remove(at: index)
+                continue
+            }
+            if socket.hasDeadline { startTimer(at: socket.deadline) }
+            index += 1
+        }
+        guard serial != nil else { return }
+        startNext()
+        flush()
+        startTimer(at: engine.deadline)
+        startTimer(at: pollsAt)
+        if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
+    }
+
+    @inline(never)
+    func isDue(_ time: Duration) -> Bool { time <= loop.now }
+
+    @inline(never)
+    func time(after milliseconds: Int) -> Duration { loop.now + .milliseconds(milliseconds) }
+
+    @inline(never)
+    private func startTimer(at time: Duration) {
+        if time >= timer.deadline ?? ATEngine.never { return }
+        timer.start(at: time, handler: self)
+    }
+
+    /// Does for a socket what is due.
+    private func settle(_ socket: ModemSocket) {
+        if socket.hasDeadline, isDue(socket.deadline) {
+            socket.end(socket.phase == .waiting && attachStep >= 0 ? .noNetwork : .timedOut)
+        }
+        if socket.isReceiving {
+            socket.offerUntaken()
+            socket.tellWritable()
+        }
+        switch socket.phase {
+        case .open:
+            if socket.isPeerDone, !socket.hasData, socket.untaken.isEmpty {
+                socket.end(socket.error)
+                rest(socket)
+            } else if socket.isClosing, socket.outgoing.isEmpty {
+                socket.end(nil)
+            } else if dialect.isPassive, !isPolling {
+                isPolling = true
+                pollsAt = loop.now + configuration.pollInterval
+            }
+        case .resting: if socket.restsAfter < finishedSerial { socket.phase = .gone }
+        case .waiting, .opening, .closing, .gone: break
+        }
+        if socket.isEnded, !socket.isTold {
+            socket.isTold = true
+            socket.tellClosed()
+        }
     }
 
     func change(to state: ModemState) {
-        guard state != self.state else { return }
-        self.state = state
+        switch (self.state, state) {
+        case (.down, .down), (.searching, .searching), (.attached, .attached): return
+        default: self.state = state
+        }
         handler?.modemChanged(state)
     }
 }

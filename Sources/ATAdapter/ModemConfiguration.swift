@@ -1,15 +1,26 @@
+internal import Kernel
+
 /// How a ``Modem`` is set up, and the limits of its memory.
 public struct ModemConfiguration: Sendable {
-    /// The wireless network to join: its name and password, UTF-8; `nil` leaves the modem to the one it knows.
+    /// The wireless network to join: its name and password, as bytes; `nil` leaves the modem to the one it knows.
     public var accessPoint: (name: [UInt8], password: [UInt8])?
-    /// How many bytes wait for the modem, per socket, before a send takes less than it is given.
+    /// How many bytes wait to be sent, per socket, before a send takes less than it is given.
     public var sendBufferBytes = 16_384
-    /// The largest piece of one send command; ESP8266 takes 2,048.
+    /// The largest piece of one send command, and the largest datagram; ESP8266 takes 2,048.
     public var sendChunkBytes = 2_048
     /// The largest piece of one read command.
     public var readChunkBytes = 2_048
-    /// Where the modem cannot be stopped: how many bytes wait for a handler, per socket, before the socket is closed.
+    /// How many bytes a socket holds for a handler that takes nothing, and the longest datagram that arrives whole. Where
+    /// the modem can be stopped, less than one read command is held; where it cannot, more ends the stream with an overflow.
     public var receiveBufferBytes = 16_384
+    /// How many sockets there may be at once, those included that wait for the modem or for one of its links.
+    public var maximumSockets = 16
+    /// How many commands of ``Modem/execute(_:timeoutMilliseconds:completion:)`` may wait.
+    public var waitingCommands = 4
+    /// Longer lines of the modem are dropped; so is what an answer to a user's command has beyond this.
+    public var lineBytes = 512
+    /// How often a quiet modem is asked what it holds, since it may have failed to tell.
+    public var pollInterval: Duration = .seconds(5)
 
     /// The defaults, for Linux; firmware wants smaller buffers.
     public init() {}
@@ -19,11 +30,11 @@ public struct ModemConfiguration: Sendable {
 public enum ModemState: Equatable, Sendable {
     /// There is no serial line.
     case down
-    /// It is being set up.
-    case attaching
+    /// It is being set up, or looks for its network. Sockets that are opened wait.
+    case searching
     /// It is attached: sockets open.
     case attached
-    /// It could not be set up, because of this; it is tried again after a pause.
+    /// It could not be set up, because of this; it is tried again after a pause. Sockets that are opened wait.
     case failed(ATError)
 }
 
@@ -31,4 +42,12 @@ public enum ModemState: Equatable, Sendable {
 public protocol ModemHandler: AnyObject {
     /// The modem's state has changed.
     func modemChanged(_ state: ModemState)
+
+    /// The modem does not answer. Returns whether its reset line, or its power, was switched; by default there is none.
+    func resetModem() -> Bool
+}
+
+extension ModemHandler {
+    /// There is no reset line.
+    public func resetModem() -> Bool { false }
 }

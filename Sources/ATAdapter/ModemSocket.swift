@@ -1,92 +1,105 @@
 internal import Kernel
 internal import SAL
 
-/// A socket of a modem, as a `ByteStream`. The modem does the work; this is the side that its owner sees.
-final class ModemSocket: ByteStream {
-    var handler: (any ByteStreamHandler)?
-    let endpoint: Endpoint
-    let deadline: Duration
-    private let modem: Modem
-    var outgoing = ByteQueue()
-    var owesWritable = false
-    /// What the handler has not taken.
-    var untaken: [UInt8] = []
-    var mayOffer = false
-    /// The modem has told that it is open.
-    var isOpen = false
-    /// Its owner wants no more of it, and what was sent goes out first.
-    var isClosing = false
-    /// It is over for its owner, who is told so at the end of the turn.
-    var isEnded = false
-    var error: SocketError?
+/// A socket of a modem: what its owner sees, and how far the modem is with it.
+///
+/// The owner's side is over when ``isEnded`` is set; the object stays until the modem has closed the link too.
+class ModemSocket {
+    enum Phase: UInt8 {
+        /// It has no link yet.
+        case waiting
+        case opening, open
+        /// The link is to be closed, or is being closed.
+        case closing
+        /// The link was closed, and rests until one more command has been answered, so that old notices are past.
+        case resting
+        /// It has no link any more.
+        case gone
+    }
 
-    init(_ modem: Modem, to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) {
+    final let modem: Modem
+    /// The host to connect to: its name, or its address as text once that is known.
+    final var host: [UInt8]
+    final let port: UInt16
+    final let isDatagram: Bool
+    /// When the opening, or after ``close()`` the closing, must be done.
+    final var deadline: Duration
+    final var phase = Phase.waiting
+    /// Which link it has in the phases from ``Phase/opening`` to ``Phase/resting``.
+    final var link = -1
+    /// The last command that was started before the link was closed.
+    final var restsAfter = 0
+    /// The number belonged to somebody else: it is closed, and opened again.
+    final var mustReopen = false
+    /// Data waits in the modem.
+    final var hasData = false
+    /// The peer has ended the stream; what the modem still holds is read first.
+    final var isPeerDone = false
+    /// The owner wants no more of it; what was sent goes out first.
+    final var isClosing = false
+    /// The owner's side is over, and the owner is told so at the end of the turn.
+    final var isEnded = false
+    final var isTold = false
+    final var error: SocketError?
+    final var owesWritable = false
+    /// The handler takes bytes again.
+    final var mayOffer = false
+    /// What the owner has sent.
+    final var outgoing = ByteQueue()
+    /// What the handler has not taken, or the start of a datagram.
+    final var untaken: [UInt8] = []
+
+    init(_ modem: Modem, host: [UInt8], port: UInt16, isDatagram: Bool, deadline: Duration) {
         self.modem = modem
-        self.endpoint = endpoint
+        self.host = host
+        self.port = port
+        self.isDatagram = isDatagram
         self.deadline = deadline
-        self.handler = handler
     }
 
-    func send(_ bytes: Span<UInt8>) -> Int {
-        guard isOpen, !isClosing, !isEnded else { return 0 }
-        let count = min(bytes.count, modem.configuration.sendBufferBytes - outgoing.count)
-        if count < bytes.count { owesWritable = true }
-        if count > 0 {
-            outgoing.append(bytes.extracting(first: count))
-            modem.askForEndOfTurn()
-        }
-        return count
+    // What a stream and a datagram socket do each in their own way.
+
+    func tellOpened() {}
+    func tellWritable() {}
+    func tellClosed() {}
+    func deliver(_ bytes: Span<UInt8>, isLast: Bool) {}
+    func offerUntaken() {}
+    /// How many bytes the next send command takes; 0 for none.
+    var chunkBytes: Int { 0 }
+    /// How many bytes of ``outgoing`` stand before a chunk.
+    var headBytes: Int { 0 }
+
+    /// The host's address, where it is known.
+    final var address: IPAddress? {
+        let host = self.host
+        return IPAddress(ipv4: host.span)
     }
 
-    func resumeReceiving() {
-        mayOffer = true
-        modem.askForEndOfTurn()
-    }
+    /// Whether the owner is still there and wants bytes.
+    final var isReceiving: Bool { phase == .open && !isEnded && !isClosing }
 
-    func close() {
-        guard isOpen else { return abort() }
+    /// Whether ``deadline`` counts.
+    final var hasDeadline: Bool { !isEnded && (isClosing || phase == .waiting || phase == .opening) }
+
+    final func close() {
+        guard isReceiving else { return isClosing ? () : abort() }
         isClosing = true
         untaken = []
+        deadline = modem.time(after: 10_000)
         modem.askForEndOfTurn()
     }
 
-    func abort() {
-        untaken = []
-        outgoing.removeAll()
-        end(nil)
-    }
+    final func abort() { end(nil) }
 
-    /// Ends it for its owner. What the modem still has to do about it, it does without its owner.
-    func end(_ error: SocketError?) {
+    /// Ends the owner's side. What the modem still has to do about it, it does without the owner.
+    final func end(_ error: SocketError?) {
         if isEnded { return }
         isEnded = true
         self.error = error
+        untaken = []
+        outgoing.removeAll()
+        if phase == .open { phase = .closing }
+        if phase == .waiting { phase = .gone }
         modem.askForEndOfTurn()
-    }
-
-    /// Gives `bytes` to the handler, behind what it has not taken yet.
-    func deliver(_ bytes: Span<UInt8>) {
-        guard !isEnded, !isClosing else { return }
-        var taken = 0
-        if untaken.isEmpty {
-            taken = handler?.received(bytes) ?? 0
-            precondition(taken >= 0 && taken <= bytes.count, "a handler took more than it was given")
-        }
-        guard taken < bytes.count, !isEnded, !isClosing else { return }
-        guard untaken.count + bytes.count - taken <= modem.configuration.receiveBufferBytes else {
-            return end(.overflow)
-        }
-        for index in taken..<bytes.count { untaken.append(bytes[index]) }
-    }
-
-    /// Offers what the handler has not taken, once it has asked for it.
-    func offerUntaken() {
-        guard mayOffer else { return }
-        mayOffer = false
-        guard !untaken.isEmpty else { return }
-        let offered = untaken
-        let taken = handler?.received(offered.span) ?? 0
-        precondition(taken >= 0 && taken <= offered.count, "a handler took more than it was given")
-        untaken.removeFirst(min(taken, untaken.count))
     }
 }

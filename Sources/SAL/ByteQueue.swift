@@ -13,17 +13,20 @@ package struct ByteQueue {
         body(storage.span.extracting(droppingFirst: head))
     }
 
+    @inline(never)
     package mutating func append(_ bytes: Span<UInt8>) {
         compactIfWorthIt()
         unsafe bytes.withUnsafeBufferPointer { unsafe storage.append(contentsOf: $0) }
     }
 
+    @inline(never)
     package mutating func removeFirst(_ count: Int) {
         head += count
         if head == storage.count { removeAll() }
     }
 
     /// Empties the queue; a buffer that a burst has made large is given back.
+    @inline(never)
     package mutating func removeAll() {
         storage.removeAll(keepingCapacity: storage.capacity <= 16_384)
         head = 0

@@ -2,215 +2,245 @@ import Testing
 
 @testable import ATAdapter
 
-/// What an engine made of its input.
-private struct Reading: Equatable {
-    var events: [String] = []
-    var payload: [UInt8] = []
-}
-
-/// Gives bytes to an engine, in pieces, and writes down what it says. A prompt is answered at once.
-private func read(_ engine: inout ATEngine<ESPAT>, _ pieces: [[UInt8]], at now: Duration = .zero) -> Reading {
-    var reading = Reading()
-    for piece in pieces {
-        var taken = 0
-        while taken < piece.count {
-            let rest = Array(piece[taken...])
-            let (count, event) = engine.receive(rest.span, at: now)
-            #expect(count > 0 || event != nil, "no way on")
-            taken += count
-            switch event {
-            case nil: break
-            case .line: reading.events.append("line " + String(decoding: engine.line, as: UTF8.self))
-            case .finished(let error): reading.events.append("finished \(error.map { "\($0)" } ?? "ok")")
-            case .prompt:
-                reading.events.append("prompt")
-                engine.payloadSent(at: now)
-            case .payload(let offset, let count, let isLast):
-                reading.payload += rest[offset..<(offset + count)]
-                if isLast { reading.events.append("payload") }
-            case .restarted: reading.events.append("restarted")
-            case .repeatCommand: reading.events.append("repeat")
-            }
-        }
-    }
-    return reading
-}
-
-private func read(_ engine: inout ATEngine<ESPAT>, _ text: String, at now: Duration = .zero) -> Reading {
-    read(&engine, [Array(text.utf8)], at: now)
-}
-
+/// The engine's rules, each with the input that broke some other engine.
 @Suite struct ATEngineTests {
-    /// An engine with a command in flight.
-    private func engine(hasPayload: Bool = false) -> ATEngine<ESPAT> {
-        var engine = ATEngine<ESPAT>()
-        engine.commandSent(hasPayload: hasPayload, timeout: .seconds(5), at: .zero)
-        return engine
-    }
-
-    @Test(arguments: [
-        "+CWJAP:\"OK\",\"aa\",1,-50", "OKAY", "NOT OK", "+X:OK", " +CIFSR:ERROR", "ERRORS", "FAILED", "SEND OKAY",
-        "ready now",
-        "+STA_CONNECTED:\"OK ERROR\"", "ok",
-    ])
-    func noLineThatMerelyHoldsAResultEndsACommand(line: String) {
-        var engine = engine()
-        let reading = read(&engine, line + "\r\n")
-        #expect(reading.events.count == 1 && reading.events[0].hasPrefix("line"), "\(reading)")
-        #expect(!engine.isIdle)
-        #expect(read(&engine, "OK\r\n").events == ["finished ok"])
-        #expect(engine.isIdle)
-    }
-
-    @Test(arguments: [
-        ("OK", "finished ok"), ("ERROR", "finished refused"), ("FAIL", "finished refused"),
-        ("+CME ERROR: 16", "finished equipment(code: 16)"), ("+CME ERROR:100", "finished equipment(code: 100)"),
-        ("+CMS ERROR: 500", "finished messaging(code: 500)"), ("+CME ERROR: SIM busy", "finished equipment(code: 0)"),
-    ])
-    func aFinalResultEndsACommandAtOnceAndKeepsItsNumber(line: String, event: String) {
-        var engine = engine()
-        #expect(read(&engine, "\r\n" + line + "\r\n").events == [event])
-        #expect(engine.isIdle)
-        #expect(engine.deadline == nil)
-    }
-
-    @Test func aPromptCountsOnlyAtTheStartOfALineAndWhileItIsWaitedFor() {
-        var waiting = engine(hasPayload: true)
-        #expect(read(&waiting, "a > b\r\n").events == ["line a > b"])
-        #expect(read(&waiting, "\r\nOK\r\n").events == [])
-        #expect(read(&waiting, "> ").events == ["prompt"])
-        #expect(read(&waiting, "\r\nRecv 3 bytes\r\n\r\nSEND OK\r\n").events == ["line Recv 3 bytes", "finished ok"])
-        var other = engine()
-        #expect(read(&other, "> x\r\nOK\r\n").events == ["line > x", "finished ok"])
-    }
-
-    @Test(arguments: ["+CIPRECVDATA:", "+IPD,0,", "+CIPRECVDATA,"])
-    func payloadIsNeverLookedAt(header: String) {
-        let payload = Array("\r\nOK\r\n> ERROR\r\n+IPD,0,5:abc\r\nready\r\n".utf8)
-        let separator = header == "+CIPRECVDATA:" ? "," : ":"
-        var engine = engine()
-        let text = Array("\(header)\(payload.count)\(separator)".utf8) + payload + Array("\r\nOK\r\n".utf8)
-        let reading = read(&engine, [text])
-        #expect(reading.payload == payload)
-        #expect(reading.events == ["payload", "finished ok"])
-    }
-
-    static let stories: [(hasPayload: Bool, text: String)] = [
-        (false, "AT+CIPRECVDATA=0,2048\r\n+CIPRECVDATA:8,OK\r\n> \r\n\r\nOK\r\n"),
-        (false, "+IPD,0,3\r\n+IPD,1,4:OK\r\n0,CLOSED\r\nERROR\r\n"),
-        (false, "+IPD,2,6,\"10.0.0.1\",80:abcdef\r\n+CME ERROR: 53\r\n"),
-        (false, "\u{1C}rl\r\n\r\nready\r\nWIFI CONNECTED\r\n"), (false, "+CIPRECVDATA,0:\r\nOK\r\n"),
-        (true, "AT+CIPSEND=0,5\r\n\r\nOK\r\n> \r\nRecv 5 bytes\r\n+IPD,0,2\r\n\r\nSEND OK\r\n"),
-        (true, "\r\nOK\r\n>\r\nSEND FAIL\r\n"),
+    static let transcripts: [(Transcript, [String])] = [
+        (ESPATTranscripts.push, ESPATTranscripts.pushLog), (ESPATTranscripts.passive, ESPATTranscripts.passiveLog),
+        (ESPATTranscripts.old, ESPATTranscripts.oldLog), (ESPATTranscripts.busy, ESPATTranscripts.busyLog),
     ]
 
-    @Test(arguments: stories.indices)
-    func howTheInputIsSplitChangesNothing(index: Int) {
-        let (hasPayload, text) = Self.stories[index]
-        let bytes = Array(text.utf8)
-        var whole = engine(hasPayload: hasPayload)
-        let expected = read(&whole, [bytes])
-        #expect(!expected.events.isEmpty)
-        for first in 0...bytes.count {
-            for second in first...bytes.count {
-                var engine = engine(hasPayload: hasPayload)
-                let pieces = [bytes[..<first], bytes[first..<second], bytes[second...]].map(Array.init)
-                let reading = read(&engine, pieces)
-                #expect(reading == expected, "split at \(first) and \(second)")
-            }
-        }
-        var engine = engine(hasPayload: hasPayload)
-        #expect(read(&engine, bytes.map { [$0] }) == expected)
+    private func log(of transcript: Transcript, _ cut: Cut) -> [String] {
+        let bench = EngineBench()
+        bench.play(transcript, cut: cut)
+        return bench.log
     }
 
-    @Test func anOverlongLineIsDroppedUpToItsEnd() {
-        var engine = engine()
-        let noise = String(repeating: "OK ", count: 1_000)
-        #expect(read(&engine, noise + "OK\r\n").events == [])
-        #expect(engine.errorCount == 1)
-        #expect(read(&engine, "OK\r\n").events == ["finished ok"])
+    // MARK: Input cut anywhere (rules 2 and 4)
+
+    @Test(arguments: 0..<4)
+    func saysTheSameWhereverTheInputIsCut(index: Int) {
+        let (transcript, expected) = Self.transcripts[index]
+        #expect(log(of: transcript, .whole) == expected)
+        #expect(log(of: transcript, .bytes) == expected)
+        for position in 0..<600 { #expect(log(of: transcript, .at(position)) == expected, "cut at \(position)") }
+        for seed in UInt64(0)..<100 { #expect(log(of: transcript, .pieces(seed: seed)) == expected, "seed \(seed)") }
     }
 
-    @Test(arguments: ["+IPD,0,999999:", "+IPD,x,5:", "+CIPRECVDATA:8193,", "+CIPRECVDATA:,", "+CIPRECVDATA:-4,"])
-    func aHeaderThatCannotBeIsALineThatIsDropped(header: String) {
-        var engine = engine()
-        #expect(read(&engine, header + "abc\r\nOK\r\n").events == ["finished ok"])
-        #expect(engine.errorCount == 1)
-    }
-
-    @Test func aLateResultOfACommandThatTimedOutIsNotTheNextOnes() {
-        var engine = engine()
-        #expect(engine.handleTimeout(at: .seconds(4)) == nil)
-        #expect(engine.handleTimeout(at: .seconds(5)) == .finished(.timedOut))
-        #expect(!engine.isIdle, "nothing is sent while the answer may still come")
-        #expect(read(&engine, "OK\r\n", at: .seconds(5.5)).events == [])
-        #expect(engine.errorCount == 1)
-        let end = engine.deadline ?? .zero
-        #expect(engine.handleTimeout(at: end) == nil)
-        #expect(engine.isIdle)
-        engine.commandSent(hasPayload: false, timeout: .seconds(5), at: end)
-        #expect(read(&engine, "ERROR\r\n", at: end).events == ["finished refused"])
-    }
-
-    @Test func aPayloadThatNeverComesInFullDoesNotSwallowWhatFollows() {
-        var engine = engine()
-        #expect(read(&engine, "+CIPRECVDATA:100,abc").payload == Array("abc".utf8))
-        #expect(engine.handleTimeout(at: .seconds(5)) == .finished(.timedOut))
-        let end = engine.deadline ?? .zero
-        _ = engine.handleTimeout(at: end)
-        engine.commandSent(hasPayload: false, timeout: .seconds(5), at: end)
-        #expect(read(&engine, "OK\r\n", at: end).events == ["finished ok"])
-    }
-
-    @Test func aBusyModemIsAskedAgainAfterAPauseButNotForEver() {
-        var engine = engine()
-        var now = Duration.zero
-        for _ in 0..<20 {
-            #expect(read(&engine, "busy p...\r\n", at: now).events == [])
-            now = engine.deadline ?? .zero
-            #expect(engine.handleTimeout(at: now) == .repeatCommand)
-            engine.commandSent(hasPayload: false, timeout: .seconds(5), at: now)
-        }
-        #expect(read(&engine, "busy p...\r\n", at: now).events == ["finished busy"])
-    }
-
-    @Test func aRestartAndAResultThatNobodyWaitsForAreSeen() {
-        var engine = ATEngine<ESPAT>()
-        #expect(read(&engine, "\r\nready\r\nOK\r\n").events == ["restarted"])
-        #expect(engine.errorCount == 1)
-    }
-
-    @Test(arguments: [1, 2, 3] as [UInt64])
-    func randomBytesNeverTrap(seed: UInt64) {
-        var random = Xorshift(state: seed)
+    @Test func randomBytesNeverTrapAndNeverStopTheEngine() {
+        let seed = UInt64.random(in: .min ... .max)
+        var random = SplitMix(state: seed)
         let words = [
-            "+IPD,", "+CIPRECVDATA:", "+CIPRECVDATA,", "OK\r\n", ">", "ready\r\n", ",", ":", "9", "0", "\r\n",
-            "busy p...\r\n",
+            "OK\r\n", "+IPD,", "0,5:", "+CIPRECVDATA:", "> ", "\r\n", "busy p...\r\n", "ERROR\r\n", "9999999999", "-",
         ]
-        var engine = ATEngine<ESPAT>()
-        var now = Duration.zero
+        let bench = EngineBench(maximumLineBytes: 64)
         for _ in 0..<20_000 {
-            if engine.isIdle {
-                engine.commandSent(hasPayload: random.next() % 2 == 0, timeout: .seconds(1), at: now)
+            if bench.isIdle { bench.start("AT+X", payloadBytes: random.next() & 1 == 0 ? 0 : 5) }
+            if random.next() % 3 == 0 {
+                bench.receive([UInt8.random(in: 0...255, using: &random)])
+            } else {
+                bench.receive(words.randomElement(using: &random) ?? "")
             }
-            let piece: [UInt8] =
-                random.next() % 2 == 0
-                ? Array(words[Int(random.next() % UInt64(words.count))].utf8)
-                : (0..<Int(random.next() % 40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-            _ = read(&engine, [piece], at: now)
-            #expect(engine.line.count <= ATEngine<ESPAT>.maximumLineBytes + 1)
-            now += .milliseconds(Int(random.next() % 50))
-            _ = engine.handleTimeout(at: now)
+            if random.next() % 50 == 0 { bench.pass(milliseconds: 2_000) }
+            bench.log.removeAll()
+        }
+        bench.pass(milliseconds: 300_000)
+        bench.receive("\r\n")
+        bench.log.removeAll()
+        for _ in 0..<300 where bench.log.last != "recovered" {
+            bench.sent = ""
+            bench.pass(milliseconds: 250)
+            if bench.sent.hasSuffix("AT\r\n") { bench.receive("\r\nOK\r\n") }
+        }
+        #expect(bench.isIdle, "seed \(seed)")
+    }
+
+    // MARK: Final results (rules 1, 5, 12)
+
+    @Test func a2_okInsideDataDoesNotEndACommand() {
+        let bench = EngineBench()
+        bench.start("AT+CWJAP?")
+        bench.receive("+CWJAP:\"BROOK\r\n")
+        bench.receive("OK but\r\nnot OK\r\nOKAY\r\n ERRORS\r\n")
+        #expect(!bench.isIdle)
+        bench.receive("OK\r\n")
+        #expect(bench.log.last == "finished")
+    }
+
+    @Test func a3_anErrorEndsACommandWithItsNumber() {
+        let bench = EngineBench()
+        for (text, error) in [
+            ("+CME ERROR: 14", "equipment(code: 14)"), ("+CME ERROR:30", "equipment(code: 30)"),
+            ("+CME ERROR: SIM not inserted", "equipment(code: -1)"), ("+CMS ERROR: 500", "messaging(code: 500)"),
+            ("+CMS ERROR: no network", "messaging(code: -1)"), ("ERROR", "refused"), ("FAIL", "refused"),
+        ] {
+            bench.start("AT+CPIN?")
+            for byte in text.utf8 { bench.receive([byte]) }
+            #expect(!bench.isIdle, "before the line has ended")
+            bench.receive("\r\n")
+            #expect(bench.log.last == "failed \(error)")
         }
     }
-}
 
-private struct Xorshift {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state
+    @Test func a5_anErrorEndsACommandThatWaitsForAPrompt() {
+        let bench = EngineBench()
+        bench.start("AT+CIPSEND=0,5", payloadBytes: 5)
+        bench.receive("\r\nERROR\r\n")
+        #expect(bench.log == ["failed refused"])
+        #expect(bench.now == .zero)
+    }
+
+    @Test func a9_aCommandEndsWithItsOwnOK() {
+        let bench = EngineBench()
+        for _ in 0..<3 {
+            bench.start("AT")
+            bench.receive("OK\r\n")
+        }
+        #expect(bench.log == ["finished", "finished", "finished"])
+    }
+
+    @Test func theResultOfASendEndsASendOnly() {
+        let bench = EngineBench()
+        bench.start("AT+CWMODE=1")
+        bench.receive("SEND OK\r\nSEND FAIL\r\n")
+        #expect(bench.log.isEmpty && !bench.isIdle)
+        bench.receive("OK\r\n")
+        bench.start("AT+CIPSEND=0,1", payloadBytes: 1)
+        bench.receive("SEND OK\r\n")
+        #expect(!bench.isIdle)
+        bench.receive("OK\r\n>")
+        bench.receive("OK\r\n")
+        #expect(bench.log == ["finished", "prompt"])
+        bench.receive("SEND FAIL\r\n")
+        #expect(bench.log.last == "failed sendFailed")
+        #expect(bench.counters.lateResults == 4)
+    }
+
+    @Test func resultsThatNobodyWaitsForAreCounted() {
+        let bench = EngineBench()
+        bench.receive("OK\r\nERROR\r\nSEND OK\r\nbusy p...\r\n")
+        #expect(bench.log.isEmpty)
+        #expect(bench.counters.lateResults == 3)
+    }
+
+    // MARK: Prompts (1.4)
+
+    @Test func aPromptCountsOnlyWhileItIsWaitedForAndAtTheStartOfALine() {
+        let bench = EngineBench()
+        bench.receive("> \r\n")
+        bench.start("AT+CIPSEND=0,5", payloadBytes: 5)
+        bench.receive("+X:\"a> b\"\r\nOK\r\n")
+        #expect(bench.log == ["line > ", "line +X:\"a> b\""])
+        bench.receive("> ")
+        #expect(bench.log.last == "prompt")
+        bench.receive("+IPD,0,2:> \r\nSEND OK\r\n")
+        #expect(bench.log.suffix(2) == ["payload 0: 3e 20", "finished"])
+    }
+
+    @Test func linesAreHeardBetweenPromptAndResult() {
+        let bench = EngineBench()
+        bench.start("AT+CIPSEND=0,5", payloadBytes: 5)
+        bench.receive("OK\r\n1,CLOSED\r\n>WIFI GOT IP\r\n\r\n+IPD,2,1:xSEND OK\r\n")
+        #expect(bench.log == ["line 1,CLOSED", "prompt", "line WIFI GOT IP", "payload 2: 78", "finished"])
+    }
+
+    // MARK: Payload (rules 2, 3, 9)
+
+    @Test func payloadIsTakenWhateverItLooksLike() {
+        let bench = EngineBench()
+        bench.receive("+IPD,4,18:\r\nOK\r\n+IPD,0,99:> 0,CLOSED\r\n")
+        #expect(bench.log == ["payload 4: " + hex("\r\nOK\r\n+IPD,0,99:> "), "line 0,CLOSED"].map { $0 })
+    }
+
+    @Test func aPeersAddressInTheHeaderIsSkipped() {
+        let bench = EngineBench()
+        bench.receive("+IPD,0,2,\"192.0.2.7\",7000:ab+IPD,1,1,192.0.2.7,7000:c+IPD,2,1,\"2001:db8::7\",7:d\r\n")
+        #expect(bench.log == ["payload 0: 61 62", "payload 1: 63", "payload 2: 64"])
+    }
+
+    @Test func anEmptyPayloadIsOne() {
+        let bench = EngineBench()
+        bench.receive("+IPD,0,0:+IPD,1,1:a")
+        #expect(bench.log == ["payload 0:", "payload 1: 61"])
+    }
+
+    @Test(arguments: [
+        "+IPD,0,99999:x", "+IPD,0,-1:x", "+IPD,0,4294967296:x", "+IPD,0,:x", "+IPD,:x", "+IPD,a,5:x",
+        "+CIPRECVDATA:99999,x", "+CIPRECVDATA:x,x", "+CIPRECVDATA,-5:x",
+    ])
+    func aLengthThatCannotBeIsNoPayload(header: String) {
+        let bench = EngineBench()
+        bench.receive(header + "\r\nready\r\n")
+        #expect(bench.log == ["damaged", "line ready"])
+        #expect(bench.counters.damagedPayloads == 1)
+        #expect(!bench.isIdle, "the modem is asked whether it still makes sense")
+    }
+
+    @Test func aPayloadThatBreaksOffIsGivenUp() {
+        let bench = EngineBench()
+        bench.receive("+IPD,0,10:abc")
+        #expect(!bench.isIdle, "no command goes out in the middle of a payload")
+        bench.pass(milliseconds: 999)
+        #expect(bench.log == ["payload 0: 61 62 63"])
+        bench.pass(milliseconds: 1)
+        #expect(bench.log.last == "damaged")
+        bench.pass(milliseconds: 1_000)
+        bench.receive("OK\r\n")
+        bench.pass(milliseconds: 100)
+        #expect(bench.log.last == "recovered")
+    }
+
+    @Test func aPayloadIsNotCopied() {
+        let bench = EngineBench()
+        bench.receive("+IPD,0,8000:" + String(repeating: "x", count: 8_000))
+        let lineBytes = bench.engine.line.count
+        #expect(lineBytes < 20)
+    }
+
+    // MARK: Lines (rule 8; 1.2)
+
+    @Test func a7_a12_anOverlongLineIsDroppedUpToItsEnd() {
+        let bench = EngineBench(maximumLineBytes: 32)
+        bench.start("AT")
+        bench.receive(String(repeating: "x", count: 33) + "OK\r\nWIFI GOT IP\r\nOK\r\n")
+        #expect(bench.log == ["line WIFI GOT IP", "finished"])
+        #expect(bench.counters.overlongLines == 1)
+    }
+
+    @Test func lineEndsOfAllKindsAreTaken() {
+        let bench = EngineBench()
+        for text in ["OK\n", "OK\r\n", "OK\r\r\n", "\r\n\r\n\0\0OK\r\n", "\r\r\nOK\r\n"] {
+            bench.start("AT")
+            bench.receive(text)
+            #expect(bench.log.popLast() == "finished", "\(text)")
+        }
+    }
+
+    // MARK: Echo and restarts (rule 27)
+
+    @Test func echoIsNoAnswer() {
+        let bench = EngineBench()
+        bench.start("AT+CWMODE=1")
+        bench.receive("AT+CWMODE=1\r\r\nOK\r\n")
+        #expect(bench.log == ["finished"])
+    }
+
+    @Test func echoThatStaysOnIsNoRestart() {
+        let bench = EngineBench()
+        for line in ["ATE0", "AT", "AT+CWMODE=1"] {
+            bench.start(line)
+            bench.receive(line + "\r\n\r\nOK\r\n")
+        }
+        #expect(bench.log == ["finished", "finished", "finished"])
+    }
+
+    @Test func echoThatComesBackIsARestart() {
+        let bench = EngineBench()
+        bench.start("ATE0")
+        bench.receive("ATE0\r\n\r\nOK\r\n")
+        bench.start("AT")
+        bench.receive("\r\nOK\r\n")
+        bench.start("AT+CWMODE=1")
+        bench.receive("AT+CWMODE=1\r\n")
+        #expect(bench.log == ["finished", "finished", "restarted"])
     }
 }

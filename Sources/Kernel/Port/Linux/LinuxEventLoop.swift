@@ -127,6 +127,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         thread.store(0, ordering: .relaxed)
     }
 
+    /// Does one turn on the calling thread, without waiting for anything: for tests that turn a loop themselves.
+    package func runOneTurn() {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
+        _ = turn(mayWait: false)
+        thread.store(0, ordering: .relaxed)
+    }
+
     /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn. Handlers are not told: close what is
     /// open before the loop is stopped.
     private func letGo() {
@@ -181,7 +188,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     private func wake() { eventfd_write(wakeUp, 1) }
 
-    private func turn() -> Bool {
+    private func turn(mayWait: Bool = true) -> Bool {
         runJobs()
         fireTimers()
         runEndOfTurn()
@@ -191,7 +198,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             return (isStopping, idle)
         }
         if stopping { return false }
-        poll(timeout: idle ? timeoutMilliseconds : 0)
+        poll(timeout: idle && mayWait ? timeoutMilliseconds : 0)
         return true
     }
 
