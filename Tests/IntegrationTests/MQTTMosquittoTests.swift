@@ -1,0 +1,283 @@
+import CLinux
+import Kernel
+import MQTTClient
+import SAL
+import Testing
+
+@testable import HubSimulator
+
+/// The client at a broker that lets everybody do everything.
+@Suite(.timeLimit(.minutes(1))) struct MQTTMosquittoTests {
+    @Test func aRetainedMessageComesWithTheSubscription() async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one")
+            try await client.publish("kept", to: "a/b", isRetained: true)
+            try await client.publish("not kept", to: "a/c")
+            let subscription = try await client.subscribe(to: "a/+")
+            var messages = subscription.makeAsyncIterator()
+            let first = try #require(await messages.next())
+            #expect(first.text == "kept" && first.isRetained && first.topicText == "a/b")
+            try await client.publish("live", to: "a/b", isRetained: true)
+            let second = try #require(await messages.next())
+            #expect(second.text == "live" && !second.isRetained)
+        }
+    }
+
+    @Test(arguments: [
+        ("a/#", ["a", "a/b", "a/b/c"]), ("+/b", ["a/b"]), ("#", ["a", "a/b", "a/b/c", "/x"]), ("+/+", ["a/b", "/x"]),
+        ("a/b", ["a/b"]), ("/+", ["/x"]),
+    ])
+    func wildcardsMatchWhatTheStandardSays(filter: String, expected: [String]) async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one")
+            let subscription = try await client.subscribe(to: filter)
+            for topic in ["a", "a/b", "a/b/c", "/x"] { try await client.publish("", to: topic) }
+            // Messages of one connection keep their order, so an answer to this one shows that no other comes.
+            try await client.unsubscribe(subscription)
+            var topics: [String] = []
+            for await message in subscription { topics.append(message.topicText) }
+            #expect(topics == expected)
+        }
+    }
+
+    @Test func theWillIsPublishedWhenTheConnectionBreaksAndNotAfterAGoodbye() async throws {
+        try await TestBroker.with { broker in
+            let watcher = try await broker.connect("watcher")
+            let wills = try await watcher.subscribe(to: "wills/#")
+            for (name, isProper) in [("polite", true), ("rude", false)] {
+                let client = try await broker.connect(name) {
+                    $0.will = .init(topic: Array("wills/\(name)".utf8), payload: Array("gone".utf8), qos: .atLeastOnce)
+                }
+                if isProper {
+                    await client.disconnect()
+                } else {
+                    // A second login ends the first connection, which for the broker broke (MQTT 3.1.1, 3.1.4).
+                    _ = try await broker.connect(name)
+                }
+            }
+            try await watcher.publish("end", to: "wills/end")
+            var messages = wills.makeAsyncIterator()
+            let first = await messages.next()
+            #expect(first?.topicText == "wills/rude")
+            #expect(first?.text == "gone")
+            #expect(await messages.next()?.text == "end")
+        }
+    }
+
+    @Test func aSessionThatIsNotCleanIsThereAgain() async throws {
+        try await TestBroker.with { broker in
+            let first = try await broker.connect("keeper") { $0.cleanSession = false }
+            _ = try await first.subscribe(to: "mail")
+            #expect(await first.nextState() == .connected(sessionPresent: false))
+            await first.disconnect()
+            let second = try await broker.connect("keeper") { $0.cleanSession = false }
+            #expect(await second.nextState() == .connected(sessionPresent: true))
+            await second.disconnect()
+            let third = try await broker.connect("keeper") { $0.cleanSession = true }
+            #expect(await third.nextState() == .connected(sessionPresent: false))
+        }
+    }
+
+    @Test func twoSubscriptionsThatMatchEachGetTheMessageOnce() async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one")
+            let wide = try await client.subscribe(to: "a/#")
+            let narrow = try await client.subscribe(to: "a/b")
+            let other = try await client.subscribe(to: "c")
+            for number in 0..<10 { try await client.publish("\(number)", to: "a/b") }
+            try await client.publish("end", to: "c")
+            var ends = other.makeAsyncIterator()
+            #expect(await ends.next()?.text == "end")
+            for subscription in [wide, narrow] { try await client.unsubscribe(subscription) }
+            for subscription in [wide, narrow] {
+                var texts: [String] = []
+                for await message in subscription { texts.append(message.text) }
+                #expect(texts == (0..<10).map { "\($0)" })
+            }
+        }
+    }
+
+    @Test func aSlowReaderLosesNothingAndHoldsTheBrokerBack() async throws {
+        try await TestBroker.with { broker in
+            let reader = try await broker.connect("reader")
+            let subscription = try await reader.subscribe(to: "flood", limit: 16)
+            let writer = try await broker.connect("writer")
+            let writing = Task {
+                await withTaskGroup(of: Void.self) { group in
+                    // One lane keeps the order; many in flight make it fast.
+                    for number in 0..<10_000 {
+                        if number >= 200 { await group.next() }
+                        group.addTask { try? await writer.publish("\(number)", to: "flood") }
+                    }
+                }
+            }
+            var numbers: [Int] = []
+            for await message in subscription {
+                numbers.append(Int(message.text) ?? -1)
+                if numbers.count % 1_000 == 0 { await offPool { _ = usleep(20_000) } }
+                if numbers.count == 10_000 { break }
+            }
+            await writing.value
+            #expect(Set(numbers) == Set(0..<10_000))
+        }
+    }
+
+    @Test func aSlowReaderKeepsTheOrder() async throws {
+        try await TestBroker.with { broker in
+            let reader = try await broker.connect("reader")
+            let subscription = try await reader.subscribe(to: "flood", limit: 16)
+            let flood = (0..<10_000).map { "\($0)\n" }.joined()
+            try replaceFile("\(broker.directory)/flood", with: Array(flood.utf8))
+            let command = "mosquitto_pub -h 127.0.0.1 -p \(broker.port) -q 1 -t flood -l < \(broker.directory)/flood"
+            let writer = try TestProgram("sh", ["-c", command])
+            var numbers: [Int] = []
+            for await message in subscription {
+                numbers.append(Int(message.text) ?? -1)
+                if numbers.count % 1_000 == 0 { await offPool { _ = usleep(20_000) } }
+                if numbers.count == 10_000 { break }
+            }
+            #expect(await writer.wait() == 0)
+            #expect(numbers == Array(0..<10_000))
+        }
+    }
+
+    @Test func aPublishIsCancelledWhileTheBrokerStandsStill() async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one")
+            broker.signal(SIGSTOP)
+            let publish = Task { () async -> Result<Void, MQTTError> in
+                do throws(MQTTError) {
+                    try await client.publish("x", to: "a")
+                    return .success(())
+                } catch { return .failure(error) }
+            }
+            await offPool { _ = usleep(100_000) }
+            publish.cancel()
+            await #expect(throws: MQTTError.cancelled) { try await publish.value.get() }
+            broker.signal(SIGCONT)
+            try await client.publish("y", to: "a")
+        }
+    }
+
+    @Test func keepAliveFindsABrokerThatStandsStill() async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one") {
+                $0.keepAliveSeconds = 1
+                $0.pingTimeout = .seconds(1)
+            }
+            #expect(await client.nextState() == .connected(sessionPresent: false))
+            broker.signal(SIGSTOP)
+            let start = ContinuousClock.now
+            #expect(await client.nextState() == .disconnected(.keepAliveTimedOut))
+            #expect(ContinuousClock.now - start < .seconds(4))
+            broker.signal(SIGCONT)
+        }
+    }
+
+    @Test func connectGivesUpOnABrokerThatStandsStill() async throws {
+        try await TestBroker.with { broker in
+            broker.signal(SIGSTOP)
+            await #expect(throws: MQTTError.connectTimedOut) {
+                _ = try await broker.connect("one") { $0.connectTimeout = .milliseconds(300) }
+            }
+            broker.signal(SIGCONT)
+        }
+    }
+
+    @Test func aThousandConnectionsLeaveNothingBehind() async throws {
+        try await TestBroker.with { broker in
+            for _ in 0..<50 { await (try broker.connect("one")).disconnect() }
+            let before = residentBytes()
+            for _ in 0..<1_000 { await (try broker.connect("one")).disconnect() }
+            let growth = residentBytes() - before
+            // A leak of a connection with its buffers would be over ten times as much.
+            #expect(growth < 8_000_000, "grew by \(growth) bytes")
+            #expect(await eventually { socketsTo(broker.port) == 0 }, "\(socketsTo(broker.port)) are open")
+        }
+    }
+}
+
+/// The memory that this process has in use.
+private func residentBytes() -> Int {
+    let text = (try? readFile("/proc/self/statm")).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    return text.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 * 4_096 } ?? 0
+}
+
+/// How many of this process's descriptors are connections to a port of loopback. Tests beside this one have others.
+private func socketsTo(_ port: UInt16) -> Int {
+    (0..<1_024).count { (descriptor: Int32) in
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(descriptor, $0, &size) }
+        }
+        return result == 0 && address.sin_family == AF_INET && address.sin_port == port.bigEndian
+    }
+}
+
+extension MQTTMessage {
+    fileprivate var text: String { String(decoding: payload, as: UTF8.self) }
+    fileprivate var topicText: String { String(decoding: topic, as: UTF8.self) }
+}
+
+extension MQTTClient {
+    /// The next change of the connection.
+    fileprivate nonisolated func nextState() async -> MQTTConnectionState? {
+        var states = states.makeAsyncIterator()
+        return await states.next()
+    }
+}
+
+/// A mosquitto without any rules, in a directory of its own.
+private final class TestBroker: Sendable {
+    let port: UInt16
+    let directory: String
+    private let program: TestProgram
+    private let loop = EventLoop.start()
+    private let reserved: ReservedPort
+
+    static func with(_ body: (TestBroker) async throws -> Void) async throws {
+        let broker = try TestBroker()
+        let port = broker.port
+        let isUp = await eventually { ReservedPort.accepts(address: "127.0.0.1", port: port) }
+        #expect(isUp, "\(broker.program.output)")
+        do { try await body(broker) } catch { Issue.record(error) }
+        broker.stop()
+    }
+
+    private init() throws {
+        reserved = try ReservedPort(address: "127.0.0.1", port: 0)
+        port = reserved.number
+        directory = try temporaryDirectory()
+        let configuration = """
+            listener \(port) 127.0.0.1
+            allow_anonymous true
+            max_queued_messages 20000
+            """
+        try replaceFile("\(directory)/mosquitto.conf", with: Array(configuration.utf8))
+        program = try TestProgram("mosquitto", ["-c", "\(directory)/mosquitto.conf"])
+    }
+
+    func stop() {
+        loop.stop()
+        program.signal(SIGCONT)
+        program.signal(SIGKILL)
+        removeDirectory(directory)
+    }
+
+    func signal(_ number: Int32) { program.signal(number) }
+
+    /// A client that is connected.
+    func connect(_ name: String, _ configure: (inout MQTTConfiguration) -> Void = { _ in }) async throws -> MQTTClient {
+        var configuration = MQTTConfiguration(clientID: Array(name.utf8))
+        configure(&configuration)
+        let client = MQTTClient(
+            to: Endpoint(host: "127.0.0.1", port: port),
+            over: LinuxNetwork(loop: loop),
+            configuration: configuration,
+            reconnects: false
+        )
+        try await client.connect()
+        return client
+    }
+}
