@@ -59,7 +59,8 @@ extension Modem {
         attachStep = 0
         attachFailures = isSearching ? 0 : min(attachFailures + 1, 6)
         resumesAt = time(after: isSearching ? 1_000 : 500 << attachFailures)
-        if let error = joinCode.map({ ATError.joinFailed(code: $0) }) ?? error, !isSearching { change(to: .failed(error)) }
+        let problem = joinCode.map { ATError.joinFailed(code: $0) } ?? error
+        if let problem, !isSearching { change(to: .failed(problem)) }
     }
 
     // MARK: The next command
