@@ -128,7 +128,12 @@ final class ModemBench {
         modem = Modem(serial: stream, loop: loop, configuration: configuration)
     }
 
-    deinit { modem.detach() }
+    deinit {
+        modem.detach()
+        // An ended loop lets go of the timers, and they of the modem.
+        loop.stop()
+        loop.run()
+    }
 
     var isAttached: Bool { modem.state == .attached }
 
