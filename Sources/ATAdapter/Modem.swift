@@ -6,7 +6,9 @@ public import SAL
 /// It sets the modem up, and again after the modem has restarted, has lost its network, or its serial line has come back.
 /// Sockets that are opened meanwhile wait up to their deadline. One command is in flight at a time, and sockets take turns,
 /// a chunk each. Reception is passive where the firmware can do it, so that a reader that takes nothing stops the peer.
-public final class Modem: Network, ByteStreamHandler, TimerHandler, EndOfTurnHandler, @unchecked Sendable {
+public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHandler, EndOfTurnHandler,
+    @unchecked Sendable
+{
     // @unchecked: everything is touched on `loop` only.
 
     /// A user's command that waits, or is in flight.

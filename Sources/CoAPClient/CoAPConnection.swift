@@ -19,7 +19,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     /// The peer.
     public let endpoint: Endpoint
     /// The way to it.
-    public let network: any Network
+    public let network: any DatagramNetwork
     private let loop: EventLoop
     private var session: CoAPSession
     private var state = State.idle
@@ -37,7 +37,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     /// Tokens and message IDs come from `seed`: who can guess it can forge responses.
     public init(
         to endpoint: Endpoint,
-        over network: any Network,
+        over network: any DatagramNetwork,
         configuration: CoAPConfiguration = CoAPConfiguration(),
         seed: CoAPSeed
     ) {

@@ -11,20 +11,22 @@ public final class Timer {
     /// The loop that runs this timer.
     public let loop: EventLoop
     /// When it fires next, in the loop's time; `nil` while it does not run.
-    public var deadline: Duration? { index >= 0 ? dueAt : nil }
+    public var deadline: Duration? { isRunning ? dueAt : nil }
+    /// Whether the timer runs.
+    public internal(set) var isRunning = false
     /// When it fires next, while it runs.
     var dueAt = Duration.zero
     /// Zero for a one-shot timer.
     var period = Duration.zero
     var handler: (any TimerHandler)?
-    var index = -1
     var order: UInt64 = 0
+    // Its place in the queue: its first child, its next sibling, and the sibling before or else the parent.
+    unowned(unsafe) var child: Timer?
+    unowned(unsafe) var next: Timer?
+    unowned(unsafe) var previous: Timer?
 
     /// A stopped timer.
     public init(on loop: EventLoop) { self.loop = loop }
-
-    /// Whether the timer runs.
-    public var isRunning: Bool { index >= 0 }
 
     /// Starts, or starts again, so that `handler` is called at `deadline`, and then each `period` unless that is zero.
     ///
@@ -45,97 +47,93 @@ public final class Timer {
 
     /// Stops the timer; does nothing if it does not run.
     public func stop() {
-        if index >= 0 { loop.timers.remove(self) }
+        if isRunning { loop.timers.remove(self) }
         handler = nil
     }
+
+    func precedes(_ other: Timer) -> Bool { dueAt == other.dueAt ? order < other.order : dueAt < other.dueAt }
 }
 
 /// The running timers of one loop, the earliest first, those of the same deadline in the order of their start.
+///
+/// It is a pairing heap that lies in the timers themselves, so that starting one allocates nothing: to insert costs a
+/// comparison, to remove O(log n) of them, amortized. The queue keeps each of its timers alive by a reference of its own.
 struct TimerQueue {
-    private var heap: [Timer] = []
-    private var starts: UInt64 = 0
+    unowned(unsafe) private(set) var first: Timer?
+    private(set) var startCount: UInt64 = 0
 
-    var deadline: Duration? { heap.first?.dueAt }
+    var deadline: Duration? { unsafe first?.dueAt }
 
     mutating func insert(_ timer: Timer) {
-        starts &+= 1
-        timer.order = starts
-        timer.index = heap.count
-        heap.append(timer)
-        siftUp(from: timer.index)
+        startCount &+= 1
+        timer.order = startCount
+        timer.isRunning = true
+        _ = unsafe Unmanaged.passRetained(timer)
+        unsafe first = meld(first, timer)
     }
 
     mutating func remove(_ timer: Timer) {
-        let index = timer.index
-        timer.index = -1
-        let last = heap.removeLast()
-        guard index < heap.count else { return }
-        heap[index] = last
-        last.index = index
-        siftUp(from: index)
-        siftDown(from: last.index)
-    }
-
-    /// Takes the earliest timer that is due at `now`, of those that were started up to `limit`: one that is started again for
-    /// a time that has passed waits for the next turn, so that no timer can keep the loop from its other work.
-    mutating func popDue(at now: Duration, startedUpTo limit: UInt64) -> Timer? {
-        guard let first = heap.first, first.dueAt <= now, first.order <= limit else { return nil }
-        remove(first)
-        return first
-    }
-
-    var startCount: UInt64 { starts }
-
-    mutating func removeAll() {
-        for timer in heap {
-            timer.index = -1
-            timer.handler = nil
+        let children = meldedChildren(of: timer)
+        if let previous = unsafe timer.previous {
+            let next = unsafe timer.next
+            if unsafe previous.child === timer { unsafe previous.child = next } else { unsafe previous.next = next }
+            unsafe next?.previous = previous
+            unsafe first = meld(first, children)
+        } else {
+            unsafe first = children
         }
-        heap = []
+        unsafe (timer.child, timer.next, timer.previous) = (nil, nil, nil)
+        timer.isRunning = false
+        unsafe Unmanaged.passUnretained(timer).release()
     }
 
-    private func precedes(_ a: Timer, _ b: Timer) -> Bool {
-        a.dueAt == b.dueAt ? a.order < b.order : a.dueAt < b.dueAt
+    /// Makes one heap of two, whose roots have no siblings.
+    private func meld(_ a: Timer?, _ b: Timer?) -> Timer? {
+        guard var parent = a else { return b }
+        guard var child = b else { return a }
+        if child.precedes(parent) { swap(&parent, &child) }
+        let sibling = unsafe parent.child
+        unsafe child.next = sibling
+        unsafe sibling?.previous = child
+        unsafe child.previous = parent
+        unsafe parent.child = child
+        return parent
     }
 
-    private mutating func siftUp(from start: Int) {
-        var index = start
-        let timer = heap[index]
-        while index > 0 {
-            let parent = heap[(index - 1) / 2]
-            guard precedes(timer, parent) else { break }
-            place(parent, at: index)
-            index = (index - 1) / 2
+    /// The heap of all below `timer`: melded by twos, and those from the last to the first.
+    private func meldedChildren(of timer: Timer) -> Timer? {
+        var pairs: Timer?
+        var rest = unsafe timer.child
+        while let a = rest {
+            let b = unsafe a.next
+            rest = unsafe b?.next
+            unsafe a.next = nil
+            unsafe b?.next = nil
+            let pair = meld(a, b)
+            unsafe pair?.next = pairs
+            pairs = pair
         }
-        place(timer, at: index)
-    }
-
-    private mutating func siftDown(from start: Int) {
-        var index = start
-        let timer = heap[index]
-        while true {
-            var child = 2 * index + 1
-            if child + 1 < heap.count, precedes(heap[child + 1], heap[child]) { child += 1 }
-            guard child < heap.count, precedes(heap[child], timer) else { break }
-            place(heap[child], at: index)
-            index = child
+        var heap: Timer?
+        while let pair = pairs {
+            pairs = unsafe pair.next
+            unsafe pair.next = nil
+            heap = meld(heap, pair)
         }
-        place(timer, at: index)
-    }
-
-    private mutating func place(_ timer: Timer, at index: Int) {
-        heap[index] = timer
-        timer.index = index
+        unsafe heap?.previous = nil
+        return heap
     }
 }
 
 extension EventLoop {
     /// Runs the timers that are due; called by the ports once per turn.
     func fireTimers() {
+        // A timer that is started again for a time that has passed waits for the next turn, so that none can keep the loop from its
+        // other work.
         let limit = timers.startCount
         guard limit > 0 else { return }
         let now = self.now
-        while let timer = timers.popDue(at: now, startedUpTo: limit) {
+        while let timer = unsafe timers.first, timer.dueAt <= now, timer.order <= limit {
+            timers.remove(timer)
             let handler = timer.handler
             if timer.period > .zero {
                 timer.dueAt += timer.period
@@ -147,4 +145,7 @@ extension EventLoop {
             handler?.timerFired(timer)
         }
     }
+
+    /// Stops all timers.
+    func stopTimers() { while let timer = unsafe timers.first { timer.stop() } }
 }

@@ -1,6 +1,6 @@
 public import Kernel
 
-/// A way to the network: the sockets of Linux, a modem, or a simulated network in a test.
+/// A way to the network for byte streams: the sockets of Linux, a modem, TLS over another, or a simulated network in a test.
 public protocol Network: AnyObject, Sendable {
     /// The loop that its sockets live on.
     var loop: EventLoop { get }
@@ -11,13 +11,23 @@ public protocol Network: AnyObject, Sendable {
     /// Opens a byte stream to `endpoint`. The result is told to `handler`: ``ByteStreamHandler/opened()``, or
     /// ``ByteStreamHandler/closed(_:)`` with the cause, at the latest at `deadline`; neither from inside this call.
     func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream
+}
 
-    /// Opens a datagram socket for the peer `endpoint`: datagrams from others are dropped. The result is told to
-    /// `handler` as with ``connect(to:deadline:handler:)``.
+/// A way to the network for datagrams. Most networks are this and a ``Network`` too.
+public protocol DatagramNetwork: AnyObject, Sendable {
+    /// The loop that its sockets live on.
+    var loop: EventLoop { get }
+
+    /// What this network can and cannot do.
+    var capabilities: NetworkCapabilities { get }
+
+    /// Opens a datagram socket for the peer `endpoint`: datagrams from others are dropped. The result is told to `handler`:
+    /// ``DatagramHandler/opened()``, or ``DatagramHandler/closed(_:)`` with the cause, at the latest at `deadline`; neither
+    /// from inside this call.
     func openDatagrams(to endpoint: Endpoint, deadline: Duration, handler: any DatagramHandler) -> any DatagramSocket
 }
 
-/// What a ``Network`` can and cannot do.
+/// What a ``Network`` or a ``DatagramNetwork`` can and cannot do.
 public struct NetworkCapabilities: Equatable, Sendable {
     /// How many sockets it can have open at once, or `nil` if only the system limits them.
     public var maximumSockets: Int?

@@ -118,7 +118,7 @@ struct CoAPDevice: DemoDevice {
 
     func run(on hub: HubSimulator) async throws {
         let identity = try keyIdentity(at: hub)
-        let network = try await openNetwork(modem: nil, tls: nil)
+        let network = LinuxNetwork(loop: EventLoop.start())
         defer { network.loop.stop() }
         let device = HubCoAPDevice(identity, hub: try endpoint(hub, \.coapPort), over: network)
         status.update { $0.login = "connecting" }

@@ -5,7 +5,7 @@ import Testing
 @testable import CoAPClient
 
 /// A network whose one socket a test plays: it opens when told, and keeps what is sent. Used on its loop.
-private final class ScriptedNetwork: Network, @unchecked Sendable {
+private final class ScriptedNetwork: DatagramNetwork, @unchecked Sendable {
     final class Socket: DatagramSocket {
         var handler: (any DatagramHandler)?
         var sent: [CoAPMessage] = []
@@ -49,10 +49,6 @@ private final class ScriptedNetwork: Network, @unchecked Sendable {
         datagramBytes: 200,
         hasReceiveFlowControl: false
     )
-
-    func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
-        preconditionFailure("datagrams only")
-    }
 
     func openDatagrams(
         to endpoint: Endpoint,

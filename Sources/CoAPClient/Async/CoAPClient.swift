@@ -18,7 +18,7 @@ public actor CoAPClient {
     /// A client for the peer at `endpoint`. A socket is opened with the first request.
     public init(
         to endpoint: Endpoint,
-        over network: any Network,
+        over network: any DatagramNetwork,
         configuration: CoAPConfiguration = CoAPConfiguration()
     ) {
         loop = network.loop

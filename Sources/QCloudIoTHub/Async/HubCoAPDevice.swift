@@ -19,7 +19,7 @@ public actor HubCoAPDevice {
     private static let answerOption = CoAPOptionNumber(rawValue: 62)
 
     /// A device of the hub at `endpoint`.
-    public init(_ identity: DeviceIdentity, hub endpoint: Endpoint, over network: any Network) {
+    public init(_ identity: DeviceIdentity, hub endpoint: Endpoint, over network: any DatagramNetwork) {
         self.identity = identity
         var configuration = CoAPConfiguration()
         configuration.treatsEmptyValidAsAcknowledgement = true

@@ -3,7 +3,7 @@ internal import CLinux
 public import Kernel
 
 /// The sockets of the Linux kernel, on one event loop.
-public final class LinuxNetwork: Network {
+public final class LinuxNetwork: Network, DatagramNetwork {
     /// The loop that its sockets live on.
     public let loop: EventLoop
 

@@ -26,14 +26,5 @@ public final class SecureNetwork: Network {
         stream.attach(to: inner.connect(to: endpoint, deadline: deadline, handler: stream))
         return stream
     }
-
-    /// Refused with `SocketError.denied(code:)`: datagrams are not secured yet, and are not sent in the clear.
-    public func openDatagrams(
-        to endpoint: Endpoint,
-        deadline: Duration,
-        handler: any DatagramHandler
-    ) -> any DatagramSocket {
-        RefusedDatagramSocket(loop: loop, handler: handler)
-    }
 }
 #endif

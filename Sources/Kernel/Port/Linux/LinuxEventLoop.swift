@@ -142,10 +142,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             defer { sentWork = [] }
             return sentWork
         }
-        withExtendedLifetime((work, slots, timers, endOfTurnHandlers)) {
+        withExtendedLifetime((work, slots, endOfTurnHandlers)) {
             slots = []
             freeSlots = []
-            timers.removeAll()
+            stopTimers()
             endOfTurnHandlers = []
         }
     }
