@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// Reading and writing the lines of a modem by tables, one pattern or template a line: all on bytes, nothing trusted.
 ///
 /// In a pattern `#` stands for a decimal number, and `*` at its end for anything.
@@ -80,11 +82,6 @@ extension Span<UInt8> {
 }
 
 extension [UInt8] {
-    @inline(never)
-    mutating func append(_ text: StaticString) {
-        for offset in 0..<text.utf8CodeUnitCount { append(text.byte(offset)) }
-    }
-
     @inline(never)
     mutating func append(number: Int) {
         if number > 9 { append(number: number / 10) }

@@ -77,7 +77,7 @@ extension Modem {
         case .restarted: handle(.restarted, in: line.span)
         case .address(let start, let end):
             guard request.kind == .resolve, start <= end else { return }
-            requestSocket?.host = Array(line[start..<end])
+            requestSocket?.host = [UInt8](copying: line.span.extracting(start..<end))
         case .signal(let value): signal = value
         case .reason(let reason): self.reason = reason
         case .joinFailed(let code): joinCode = Int32(truncatingIfNeeded: code)

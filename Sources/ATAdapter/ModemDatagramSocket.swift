@@ -1,3 +1,4 @@
+internal import Kernel
 internal import SAL
 
 /// A UDP socket of a modem, for one peer. In ``ModemSocket/outgoing`` each datagram has its length before it, in two bytes.

@@ -1,3 +1,4 @@
+internal import Kernel
 internal import SAL
 
 /// A TCP connection through a modem.
@@ -51,7 +52,7 @@ final class ModemStream: ModemSocket, ByteStream {
         let offered = untaken
         let taken = offer(offered.span)
         // It may have closed the stream.
-        untaken.removeFirst(min(taken, untaken.count))
+        if !untaken.isEmpty { untaken = [UInt8](copying: offered.span.extracting(droppingFirst: taken)) }
     }
 
     private func offer(_ bytes: Span<UInt8>) -> Int {

@@ -1,3 +1,4 @@
+internal import Kernel
 public import SAL
 
 /// A URL of scheme `coap` or `coaps`, taken apart into where to send a request and with which options (RFC 7252, 6).

@@ -174,7 +174,7 @@ extension MQTTSession {
 
     /// The topic filter in a SUBSCRIBE packet of our own.
     private static func filter(ofSubscribe packet: [UInt8]) -> [UInt8] {
-        Array(packet[(variableHeader(of: packet) + 4)..<(packet.count - 1)])
+        [UInt8](copying: packet.span.extracting((variableHeader(of: packet) + 4)..<(packet.count - 1)))
     }
 
     private static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {

@@ -1,3 +1,4 @@
+internal import Kernel
 internal import SecureTransport
 
 /// Who a device is for the hub: its product, its name, and how it proves it.
@@ -30,7 +31,11 @@ public struct DeviceIdentity: Sendable {
 
     /// What the hub knows the device by, as client identifier, PSK identity and certificate name: product ID and device name with
     /// nothing between them.
-    public var clientID: [UInt8] { productID + deviceName }
+    public var clientID: [UInt8] {
+        var id = productID
+        id.append(deviceName.span)
+        return id
+    }
 
     private static func isUpperCaseOrDigit(_ byte: UInt8) -> Bool {
         switch byte {

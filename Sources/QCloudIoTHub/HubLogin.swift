@@ -1,3 +1,4 @@
+internal import Kernel
 internal import SecureTransport
 
 /// The user name and the password of an MQTT login with the device key.
@@ -43,7 +44,7 @@ public struct HubLogin: Sendable {
         name.append(UInt8(ascii: ";"))
         name.append(sdkAppID)
         name.append(UInt8(ascii: ";"))
-        name += connectionID
+        name.append(connectionID.span)
         name.append(UInt8(ascii: ";"))
         switch expiry {
         case .never: name.append("2147483647")
@@ -105,10 +106,6 @@ public struct HubLogin: Sendable {
 }
 
 extension [UInt8] {
-    mutating func append(_ text: StaticString) {
-        for index in 0..<text.utf8CodeUnitCount { append(unsafe text.utf8Start[index]) }
-    }
-
     /// Appends `value` in decimal, without a division, which for 64 bits is a function of its own on a Cortex-M.
     mutating func append(decimal value: Int64) {
         if value < 0 { append(UInt8(ascii: "-")) }

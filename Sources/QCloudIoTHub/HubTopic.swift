@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// The topics that every device has. Devices may use only their own.
 public enum HubTopic {
     /// The device publishes here: `${productID}/${deviceName}/event`.
@@ -11,7 +13,7 @@ public enum HubTopic {
     public static func topic(_ identity: DeviceIdentity, _ name: StaticString) -> [UInt8] {
         var topic = identity.productID
         topic.append(UInt8(ascii: "/"))
-        topic += identity.deviceName
+        topic.append(identity.deviceName.span)
         topic.append(UInt8(ascii: "/"))
         topic.append(name)
         return topic

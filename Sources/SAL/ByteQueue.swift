@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// Bytes in the order of their arrival, appended at the end and removed at the front: what waits to be written.
 package struct ByteQueue {
     private var storage: [UInt8] = []
@@ -16,7 +18,7 @@ package struct ByteQueue {
     @inline(never)
     package mutating func append(_ bytes: Span<UInt8>) {
         compactIfWorthIt()
-        unsafe bytes.withUnsafeBufferPointer { unsafe storage.append(contentsOf: $0) }
+        storage.append(bytes)
     }
 
     @inline(never)
@@ -34,7 +36,7 @@ package struct ByteQueue {
 
     private mutating func compactIfWorthIt() {
         guard head > 0, head >= storage.count / 2 else { return }
-        storage.removeFirst(head)
+        storage = [UInt8](copying: storage.span.extracting(droppingFirst: head))
         head = 0
     }
 }

@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// How a message is treated on its way (RFC 7252, 4).
 public enum CoAPMessageType: UInt8, Sendable {
     /// Sent again until it is acknowledged.
@@ -65,10 +67,10 @@ public struct CoAPMessage: Equatable, Sendable {
         bytes.append(UInt8(messageID & 0xFF))
         if isEmpty { return bytes }
         for index in 0..<token.count { bytes.append(token[index]) }
-        bytes.append(contentsOf: options.bytes)
+        bytes.append(options.bytes.span)
         if !payload.isEmpty {
             bytes.append(0xFF)
-            bytes.append(contentsOf: payload)
+            bytes.append(payload.span)
         }
         return bytes
     }

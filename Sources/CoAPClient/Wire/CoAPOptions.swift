@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// An option of a message.
 public struct CoAPOption: Equatable, Sendable {
     /// What it is.

@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// Writes the packets of a client (MQTT 3.1.1, chapter 3). Arguments are valid: the session has checked them.
 enum ClientPacket {
     static func connect(_ configuration: MQTTConfiguration) -> [UInt8] {
@@ -16,7 +18,8 @@ enum ClientPacket {
             length += 2 + password.count
         }
         var packet = header(.connect, remainingLength: length)
-        packet.append(contentsOf: [0, 4, 0x4D, 0x51, 0x54, 0x54, 4, flags] as [UInt8])  // "MQTT", level 4
+        packet.append("\u{0}\u{4}MQTT\u{4}")
+        packet.append(flags)
         packet.appendInteger(configuration.keepAliveSeconds)
         packet.appendField(configuration.clientID)
         if let will = configuration.will {
@@ -105,6 +108,6 @@ extension [UInt8] {
     /// Appends a field with its length before it (MQTT 3.1.1, 1.5.3).
     fileprivate mutating func appendField(_ bytes: [UInt8]) {
         appendInteger(UInt16(bytes.count))
-        append(contentsOf: bytes)
+        append(bytes.span)
     }
 }

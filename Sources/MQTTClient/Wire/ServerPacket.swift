@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// A packet from the server (MQTT 3.1.1, chapter 3).
 enum ServerPacket: Equatable {
     case connack(sessionPresent: Bool, ConnectReturnCode)
@@ -79,12 +81,5 @@ enum ServerPacket: Equatable {
     private static func packetID(_ bytes: Span<UInt8>) -> UInt16? {
         let value = UInt16(bytes[0]) << 8 | UInt16(bytes[1])
         return value == 0 ? nil : value
-    }
-}
-
-extension [UInt8] {
-    /// Appends all of `bytes`.
-    mutating func append(_ bytes: Span<UInt8>) {
-        unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

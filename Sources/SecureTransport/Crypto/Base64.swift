@@ -1,3 +1,4 @@
+internal import Kernel
 internal import CMbedTLS
 
 /// Base64 with the standard alphabet (RFC 4648, section 4), computed by mbedTLS.
@@ -17,7 +18,6 @@ public enum Base64 {
     /// The bytes of `text`, whose padding may be missing; `nil` if it is not base64. White space is refused.
     public static func decode(_ text: Span<UInt8>) -> [UInt8]? {
         var padded: [UInt8] = []
-        padded.reserveCapacity(text.count + 3)
         for index in text.indices {
             guard text[index] > 0x20 else { return nil }
             padded.append(text[index])
@@ -28,7 +28,6 @@ public enum Base64 {
         var count = 0
         let result = unsafe mbedtls_base64_decode(&bytes, bytes.count, &count, padded, padded.count)
         guard result == 0 else { return nil }
-        bytes.removeLast(bytes.count - count)
-        return bytes
+        return [UInt8](copying: bytes.span.extracting(first: count))
     }
 }

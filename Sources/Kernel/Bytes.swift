@@ -1,0 +1,25 @@
+// What the packages' byte arrays need beside the standard library, whose generic ways cost a Cortex-M a kilobyte.
+
+extension [UInt8] {
+    /// The bytes of `span`.
+    package init(copying span: Span<UInt8>) {
+        self = []
+        append(span)
+    }
+
+    /// Appends all of `span`.
+    @inline(never)
+    package mutating func append(_ span: Span<UInt8>) {
+        #if hasFeature(Embedded)
+        for index in span.indices { append(span[index]) }
+        #else
+        unsafe span.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
+        #endif
+    }
+
+    /// Appends the bytes of `text`.
+    @inline(never)
+    package mutating func append(_ text: StaticString) {
+        for offset in 0..<text.utf8CodeUnitCount { append(unsafe text.utf8Start[offset]) }
+    }
+}
