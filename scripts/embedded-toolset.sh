@@ -13,7 +13,7 @@ cat > .build/embedded.json.new <<EOF
     "extraCLIOptions": [
       "-enable-experimental-feature", "Embedded", "-enable-experimental-feature", "Volatile", "-wmo", "-Osize",
       "-enforce-exclusivity=unchecked", "-Xfrontend", "-assume-single-threaded", "-Xfrontend", "-function-sections",
-      "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xllvm", "-sil-disable-pass=inline", "-Xllvm", "-sil-disable-pass=loop-rotate",
+      "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=inline", "-Xllvm", "-sil-disable-pass=loop-rotate",
       "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
       "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls_config.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"

@@ -167,7 +167,7 @@ struct ATEngine: ~Copyable {
 
     private mutating func receive(_ byte: UInt8) -> ATEvent? {
         if isLineOver {
-            line.removeAll(keepingCapacity: true)
+            line.clear()
             isLineOver = false
         }
         if byte == UInt8(ascii: "\n") {

@@ -125,7 +125,9 @@ extension Modem {
     }
 
     func finishUserCommand(_ result: Result<[UInt8], ATError>) {
-        if !userCommands.isEmpty { userCommands.removeFirst().completion(result) }
+        guard let user = firstUserCommand else { return }
+        firstUserCommand = user.next
+        user.completion(result)
     }
 
     private func finish(_ request: ATRequest, _ socket: ModemSocket, _ error: ATError?) {

@@ -7,7 +7,15 @@ extension Modem {
     var receiveLimit: Int { configuration.receiveBufferBytes }
 
     func socket(at link: Int) -> ModemSocket? {
-        for socket in sockets where socket.link == link && socket.phase != .gone { return socket }
+        firstSocket { $0.link == link && $0.phase != .gone }
+    }
+
+    private func firstSocket(where condition: (ModemSocket) -> Bool) -> ModemSocket? {
+        var rest = firstSocket
+        while let socket = rest {
+            if condition(socket) { return socket }
+            rest = socket.next
+        }
         return nil
     }
 
@@ -41,7 +49,7 @@ extension Modem {
 
     /// Ends the sockets that have a link; those that wait for one go on waiting.
     func endAllSockets(_ error: SocketError) {
-        for socket in sockets where socket.phase != .waiting {
+        while let socket = firstSocket(where: { $0.phase != .waiting && $0.phase != .gone }) {
             socket.end(error)
             socket.phase = .gone
         }
@@ -75,7 +83,7 @@ extension Modem {
             attachFailures = 0
             change(to: .attached)
         }
-        for socket in sockets where socket.phase == .closing {
+        if let socket = firstSocket(where: { $0.phase == .closing }) {
             _ = start(ATRequest(kind: .close), socket)
             return
         }
@@ -110,30 +118,26 @@ extension Modem {
     }
 
     private func startOpening() -> Bool {
-        for socket in sockets where socket.phase == .waiting {
-            if socket.isDatagram && socket.address == nil {
-                return start(ATRequest(kind: .resolve), socket)
+        guard let socket = firstSocket(where: { $0.phase == .waiting }) else { return false }
+        if socket.isDatagram && socket.address == nil { return start(ATRequest(kind: .resolve), socket) }
+        // The number that was used the longest time ago comes first.
+        var isResting = false
+        for offset in 1...dialect.linkCount {
+            let link = (lastLink &+ offset) % dialect.linkCount
+            if let other = self.socket(at: link) {
+                if other.phase == .resting { isResting = true }
+                continue
             }
-            // The number that was used the longest time ago comes first.
-            var isResting = false
-            for offset in 1...dialect.linkCount {
-                let link = (lastLink &+ offset) % dialect.linkCount
-                if let other = self.socket(at: link) {
-                    if other.phase == .resting { isResting = true }
-                    continue
-                }
-                socket.phase = .opening
-                socket.link = link
-                lastLink = link
-                return start(ATRequest(kind: socket.isDatagram ? .openDatagrams : .openStream), socket)
-            }
-            return isResting && start(ATRequest(kind: .rest), nil)
+            socket.phase = .opening
+            socket.link = link
+            lastLink = link
+            return start(ATRequest(kind: socket.isDatagram ? .openDatagrams : .openStream), socket)
         }
-        return false
+        return isResting && start(ATRequest(kind: .rest), nil)
     }
 
     private func startQuery() -> Bool {
-        if let user = userCommands.first {
+        if let user = firstUserCommand {
             answer = []
             start(ATRequest(kind: .user), nil, user.command)
             return true

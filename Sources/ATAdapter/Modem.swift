@@ -15,6 +15,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     final class UserCommand {
         let command: ATCommand
         let completion: (Result<[UInt8], ATError>) -> Void
+        var next: UserCommand?
 
         init(_ command: ATCommand, _ completion: @escaping (Result<[UInt8], ATError>) -> Void) {
             self.command = command
@@ -41,8 +42,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var request = ATRequest(kind: .none)
     var requestSocket: ModemSocket?
     /// With a link or still without one, and those whose owners are still to be told of their end.
-    var sockets: [ModemSocket] = []
-    var userCommands: [UserCommand] = []
+    var firstSocket: ModemSocket?
+    var firstUserCommand: UserCommand?
     var answer: [UInt8] = []
     /// How many bytes the read in flight has brought.
     var readBytes = 0
@@ -150,8 +151,14 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         if socket.host.isEmpty || command.problem(maximumBytes: dialect.maximumCommandBytes - 40) != nil {
             socket.end(.nameNotFound)
         }
-        if sockets.count >= configuration.maximumSockets { socket.end(.tooManySockets(code: 0)) }
-        sockets.append(socket)
+        var last = firstSocket
+        var count = last == nil ? 0 : 1
+        while let next = last?.next {
+            last = next
+            count += 1
+        }
+        if count >= configuration.maximumSockets { socket.end(.tooManySockets(code: 0)) }
+        if let last { last.next = socket } else { firstSocket = socket }
         askForEndOfTurn()
     }
 
@@ -174,8 +181,15 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     ) throws(ATError) {
         let command = ATCommand(line: line, timeout: timeoutMilliseconds)
         if let problem = command.problem(maximumBytes: dialect.maximumCommandBytes) { throw problem }
-        if userCommands.count >= configuration.waitingCommands { throw .queueFull }
-        userCommands.append(UserCommand(command, completion))
+        var last = firstUserCommand
+        var count = last == nil ? 0 : 1
+        while let next = last?.next {
+            last = next
+            count += 1
+        }
+        if count >= configuration.waitingCommands { throw .queueFull }
+        let user = UserCommand(command, completion)
+        if let last { last.next = user } else { firstUserCommand = user }
         askForEndOfTurn()
     }
 
@@ -205,7 +219,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     private func end() {
         serial = nil
         loseDevice()
-        while !userCommands.isEmpty { finishUserCommand(.failure(.cancelled)) }
+        while firstUserCommand != nil { finishUserCommand(.failure(.cancelled)) }
         change(to: .down)
     }
 
@@ -238,16 +252,17 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         isAtEndOfTurn = false
         timer.stop()
         // Handlers may open sockets meanwhile: those come behind.
-        var index = 0
-        while index < sockets.count {
-            let socket = sockets[index]
+        var previous: ModemSocket?
+        var rest = firstSocket
+        while let socket = rest {
             settle(socket)
+            rest = socket.next
             if socket.isTold && socket.phase == .gone {
-                sockets.remove(at: index)
+                if let previous { previous.next = rest } else { firstSocket = rest }
                 continue
             }
             if socket.hasDeadline { startTimer(at: socket.deadline) }
-            index += 1
+            previous = socket
         }
         guard serial != nil else { return }
         startNext()

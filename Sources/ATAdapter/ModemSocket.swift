@@ -18,6 +18,8 @@ class ModemSocket {
     }
 
     final let modem: Modem
+    /// The next of the modem's sockets.
+    final var next: ModemSocket?
     /// The host to connect to: its name, or its address as text once that is known.
     final var host: [UInt8]
     final let port: UInt16

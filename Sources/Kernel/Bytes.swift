@@ -17,6 +17,16 @@ extension [UInt8] {
         #endif
     }
 
+    /// Removes all bytes, and keeps the memory.
+    @inline(never)
+    package mutating func clear() {
+        #if hasFeature(Embedded)
+        while !isEmpty { removeLast() }
+        #else
+        removeAll(keepingCapacity: true)
+        #endif
+    }
+
     /// Appends the bytes of `text`.
     @inline(never)
     package mutating func append(_ text: StaticString) {

@@ -35,10 +35,12 @@ public protocol MQTTConnectionHandler: AnyObject {
 public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHandler {
     private enum State {
         case idle
-        case opening(any ByteStream)
+        /// The transport is being opened.
+        case opening
         /// The transport is up: CONNECT was sent.
-        case open(any ByteStream)
-        case waiting(until: Duration)
+        case open
+        /// The next attempt is due at `retryAt`.
+        case waiting
     }
 
     /// The server.
@@ -49,7 +51,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private var handler: (any MQTTConnectionHandler)?
     private var session: MQTTSession
     private var state = State.idle
-    private lazy var timer = Timer(on: loop)
+    /// The transport, while it is opened or open.
+    private var stream: (any ByteStream)?
+    private var retryAt = Duration.zero
+    private let timer: Timer
     private var isAtEndOfTurn = false
     /// A message that the handler has not taken yet.
     private var untaken: (message: MQTTMessage, packetID: UInt16)?
@@ -68,6 +73,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         self.network = network
         self.reconnects = reconnects
         loop = network.loop
+        timer = Timer(on: loop)
         session = MQTTSession(configuration)
         // Jitter between devices: their identifiers differ.
         random = 2_166_136_261
@@ -81,7 +87,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public var isConnected: Bool { session.isConnected }
 
     /// Whether it neither is connected nor tries to be.
-    public var isIdle: Bool { if case .idle = state { true } else { false } }
+    public var isIdle: Bool { state == .idle }
 
     /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
     public var inFlightCount: Int { session.inFlightCount }
@@ -90,7 +96,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     /// Connects, and from then on tells `handler` what happens; does nothing unless it is idle.
     public func connect(handler: any MQTTConnectionHandler) {
-        guard case .idle = state else { return }
+        guard state == .idle else { return }
         self.handler = handler
         failures = 0
         attempt()
@@ -98,18 +104,13 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     /// Says goodbye and closes. The handler is told ``MQTTError/disconnected``, from inside this call.
     public func disconnect() {
-        switch state {
-        case .idle: return
-        case .waiting: break
-        case .opening(let stream):
-            stream.handler = nil
-            stream.abort()
-        case .open(let stream):
+        if state == .idle { return }
+        if state == .open {
             session.disconnect()
-            flush(to: stream)
-            stream.handler = nil
-            stream.close()
+            flush()
         }
+        stream?.handler = nil
+        if state == .open { stream?.close() } else { stream?.abort() }
         finish(.disconnected)
     }
 
@@ -117,13 +118,14 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         handler?.willConnect(&session.configuration)
         connectedAt = nil
         let deadline = loop.now + session.configuration.connectTimeout
-        state = .opening(network.connect(to: endpoint, deadline: deadline, handler: self))
+        state = .opening
+        stream = network.connect(to: endpoint, deadline: deadline, handler: self)
     }
 
     /// The transport is up: part of `ByteStreamHandler`.
     public func opened() {
-        guard case .opening(let stream) = state else { return }
-        state = .open(stream)
+        guard state == .opening else { return }
+        state = .open
         do throws(MQTTError) {
             try session.connect(at: loop.now)
             askForEndOfTurn()
@@ -133,10 +135,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     /// The transport is over: part of `ByteStreamHandler`.
     public func closed(_ error: SocketError?) {
-        switch state {
-        case .idle, .waiting: return
-        case .opening(let stream), .open(let stream): lost(Self.cause(error, of: stream))
-        }
+        if let stream { lost(Self.cause(error, of: stream)) }
     }
 
     private static func cause(_ error: SocketError?, of stream: any ByteStream) -> MQTTError {
@@ -149,15 +148,20 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     /// Ends the connection for `error`.
     private func fail(_ error: MQTTError) {
-        guard case .open(let stream) = state else { return }
-        stream.handler = nil
-        stream.abort()
+        guard state == .open else { return }
+        stream?.handler = nil
+        stream?.abort()
         lost(error)
     }
 
-    private func lost(_ error: MQTTError) {
+    private func letGoOfTransport() {
         session.transportClosed()
+        stream = nil
         untaken = nil
+    }
+
+    private func lost(_ error: MQTTError) {
+        letGoOfTransport()
         let now = loop.now
         if let connectedAt, now - connectedAt >= .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)
         {
@@ -167,15 +171,14 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         failures += 1
         // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.
         random = random &* 1_664_525 &+ 1_013_904_223
-        let delay = session.configuration.reconnect.delay(afterFailures: failures, random: random)
-        state = .waiting(until: now + delay)
-        timer.start(at: now + delay, handler: self)
-        handler?.disconnected(error, retryAt: now + delay)
+        retryAt = now + session.configuration.reconnect.delay(afterFailures: failures, random: random)
+        state = .waiting
+        timer.start(at: retryAt, handler: self)
+        handler?.disconnected(error, retryAt: retryAt)
     }
 
     private func finish(_ error: MQTTError) {
-        session.transportClosed()
-        untaken = nil
+        letGoOfTransport()
         timer.stop()
         state = .idle
         let handler = self.handler
@@ -221,14 +224,14 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
         isAtEndOfTurn = false
-        if case .open(let stream) = state { flush(to: stream) }
+        flush()
     }
 
     /// The transport has room again: part of `ByteStreamHandler`.
     public func writable() { endOfTurn() }
 
-    private func flush(to stream: any ByteStream) {
-        guard session.hasOutgoing else { return }
+    private func flush() {
+        guard state == .open, let stream, session.hasOutgoing else { return }
         session.withOutgoing({ stream.send($0) }, at: loop.now)
         setTimer()
     }
@@ -239,7 +242,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public func received(_ bytes: Span<UInt8>) -> Int {
         let now = loop.now
         var taken = 0
-        while taken < bytes.count, untaken == nil, case .open = state {
+        while taken < bytes.count, untaken == nil, state == .open {
             do throws(MQTTError) {
                 let (count, event) = try session.receive(bytes.extracting(droppingFirst: taken), at: now)
                 taken += count
@@ -252,8 +255,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         if session.hasOutgoing { askForEndOfTurn() }
         setTimer()
         // After the connection has gone nothing is kept.
-        guard case .open = state else { return bytes.count }
-        return taken
+        return state == .open ? taken : bytes.count
     }
 
     /// Says that the handler, which did not take a message, can take it now.
@@ -261,7 +263,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         guard let (message, packetID) = untaken else { return }
         untaken = nil
         deliver(message, packetID)
-        if untaken == nil, case .open(let stream) = state { stream.resumeReceiving() }
+        if untaken == nil, state == .open { stream?.resumeReceiving() }
     }
 
     private func handle(_ event: MQTTSession.Event) {
@@ -300,7 +302,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         let now = loop.now
         switch state {
         case .idle, .opening: return
-        case .waiting(let time): if now >= time { attempt() } else { timer.start(at: time, handler: self) }
+        case .waiting: if now >= retryAt { attempt() } else { timer.start(at: retryAt, handler: self) }
         case .open:
             // The answer to a ping may lie behind a message that the handler has not taken.
             if untaken != nil { session.postponePingTimeout(at: now) }

@@ -47,7 +47,7 @@ extension MQTTSession {
                 packetID: packetID,
                 to: &packet
             )
-            requests.append(Request(.publish, packetID, packet))
+            append(Request(.publish, packetID, packet))
             return packetID
         }
     }
@@ -58,7 +58,7 @@ extension MQTTSession {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         let packetID = try nextPacketID()
         let packet = ClientPacket.subscribe(filter: filter, qos: qos, packetID: packetID)
-        requests.append(Request(.subscribe, packetID, packet))
+        append(Request(.subscribe, packetID, packet))
         return packetID
     }
 
@@ -68,7 +68,7 @@ extension MQTTSession {
         let packetID = try nextPacketID()
         let packet = ClientPacket.unsubscribe(filter: filter, packetID: packetID)
         forget(filter)
-        requests.append(Request(.unsubscribe, packetID, packet))
+        append(Request(.unsubscribe, packetID, packet))
         return packetID
     }
 
@@ -84,7 +84,7 @@ extension MQTTSession {
     /// than 65,535 requests.
     private mutating func nextPacketID() throws(MQTTError) -> UInt16 {
         let limit = min(configuration.maximumInFlight, 65_534)
-        guard requests.count < limit else { throw .tooManyInFlight(limit: limit) }
+        guard inFlightCount < limit else { throw .tooManyInFlight(limit: limit) }
         lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
         return lastPacketID
     }
@@ -92,41 +92,53 @@ extension MQTTSession {
     /// Turns requests into outgoing bytes while the transport keeps up.
     mutating func fillOutgoing() {
         guard isConnected else { return }
-        while sentCount < requests.count, outgoing.count < Self.maximumUnsentBytes {
-            let request = requests[sentCount]
+        while let request = firstUnsent, outgoing.count < Self.maximumUnsentBytes {
             if !request.isAcknowledged {
                 let packet = request.packet
                 outgoing.append(packet.span)
                 request.wasSent = true
             }
-            sentCount += 1
+            firstUnsent = request.next
         }
+    }
+
+    private mutating func append(_ request: Request) {
+        if let lastRequest { lastRequest.next = request } else { firstRequest = request }
+        lastRequest = request
+        if firstUnsent == nil { firstUnsent = request }
+        inFlightCount += 1
     }
 
     /// After CONNACK: requests without an acknowledgement go out again, publishes marked as duplicates if the server has
     /// our session; if it has not, what was subscribed to is subscribed to again.
     mutating func resume(sessionPresent: Bool) {
-        sentCount = 0
-        for request in requests where request.kind == .publish && request.wasSent && !request.isAcknowledged {
+        firstUnsent = firstRequest
+        var rest = firstRequest
+        while let request = rest {
+            rest = request.next
+            guard request.kind == .publish && request.wasSent && !request.isAcknowledged else { continue }
             if sessionPresent { request.packet[0] |= 0x08 } else { request.packet[0] &= ~0x08 }
         }
         guard !sessionPresent else { return }
-        for subscription in subscriptions {
+        rest = firstSubscription
+        while let subscription = rest {
+            rest = subscription.next
             // Beyond the limit there is no room; what waits there is subscribed to again after the next connect.
             guard let packetID = try? nextPacketID() else { break }
             var packet = subscription.packet
             let start = Self.variableHeader(of: packet)
             packet[start] = UInt8(packetID >> 8)
             packet[start + 1] = UInt8(truncatingIfNeeded: packetID)
-            requests.append(Request(.resubscribe, packetID, packet))
+            append(Request(.resubscribe, packetID, packet))
         }
     }
 
     /// Deals with the acknowledgement `packet` of `packetID`.
     /// One that nothing waits for is ignored: a server may repeat itself when a session goes on.
     mutating func acknowledged(_ packetID: UInt16, as packet: ServerPacket) -> Event? {
-        for index in 0..<sentCount {
-            let request = requests[index]
+        var rest = firstRequest
+        while let request = rest, request !== firstUnsent {
+            rest = request.next
             guard request.packetID == packetID, !request.isAcknowledged else { continue }
             let event: Event?
             switch (request.kind, packet) {
@@ -136,7 +148,9 @@ extension MQTTSession {
                 if granted != nil {
                     let filter = Self.filter(ofSubscribe: request.packet)
                     forget(filter.span)
-                    subscriptions.append(Request(.subscribe, packetID, request.packet))
+                    let subscription = Request(.subscribe, packetID, request.packet)
+                    subscription.next = firstSubscription
+                    firstSubscription = subscription
                 }
                 event = .subscribed(packetID: packetID, granted: granted)
             case (.resubscribe, .suback(_, let granted)):
@@ -147,10 +161,11 @@ extension MQTTSession {
             }
             request.isAcknowledged = true
             request.packet = []
-            var done = 0
-            while done < requests.count, requests[done].isAcknowledged { done += 1 }
-            requests.removeFirst(done)
-            sentCount -= done
+            while let first = firstRequest, first.isAcknowledged {
+                firstRequest = first.next
+                inFlightCount -= 1
+            }
+            if firstRequest == nil { lastRequest = nil }
             return event
         }
         return nil
@@ -158,10 +173,17 @@ extension MQTTSession {
 
     /// Takes a topic filter out of what is subscribed to again.
     private mutating func forget(_ filter: Span<UInt8>) {
-        var index = 0
-        while index < subscriptions.count {
-            let other = Self.filter(ofSubscribe: subscriptions[index].packet)
-            if Self.equal(other.span, filter) { subscriptions.remove(at: index) } else { index += 1 }
+        var previous: Request?
+        var rest = firstSubscription
+        while let subscription = rest {
+            rest = subscription.next
+            let other = Self.filter(ofSubscribe: subscription.packet)
+            guard Self.equal(other.span, filter) else {
+                previous = subscription
+                continue
+            }
+            if let previous { previous.next = rest } else { firstSubscription = rest }
+            return
         }
     }
 

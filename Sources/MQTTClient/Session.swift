@@ -23,13 +23,13 @@ public struct MQTTSession: ~Copyable {
         case unsubscribed(packetID: UInt16)
     }
 
-    enum State: Equatable {
+    enum State {
         case disconnected
         /// CONNECT is on its way.
-        case connecting(giveUpAt: Duration)
-        case connected(pingAt: Duration?)
+        case connecting
+        case connected
         /// PINGREQ is on its way.
-        case pinging(giveUpAt: Duration)
+        case pinging
     }
 
     /// A request that waits for its acknowledgement, or a subscription that was granted.
@@ -40,6 +40,8 @@ public struct MQTTSession: ~Copyable {
         var packet: [UInt8]
         var wasSent = false
         var isAcknowledged = false
+        /// The one behind it in its list.
+        var next: Request?
 
         init(_ kind: Kind, _ packetID: UInt16, _ packet: [UInt8]) {
             self.kind = kind
@@ -50,13 +52,19 @@ public struct MQTTSession: ~Copyable {
 
     /// What CONNECT says; changes count from the next ``connect(at:)`` on.
     public var configuration: MQTTConfiguration
-    var state = State.disconnected
-    /// In the order of their packet identifiers. The first `sentCount` have gone out on this connection.
-    var requests: [Request] = []
-    var sentCount = 0
+    private(set) var state = State.disconnected
+    /// When ``handleTimeout(at:)`` has something to do, if ever.
+    private var dueAt = Duration.zero
+    private var isTimed = false
+    /// The requests, in the order of their packet identifiers. Those before `firstUnsent` have gone out on this connection.
+    var firstRequest: Request?
+    var lastRequest: Request?
+    var firstUnsent: Request?
+    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
+    public internal(set) var inFlightCount = 0
     var lastPacketID: UInt16 = 0
     /// The SUBSCRIBE requests that were granted.
-    var subscriptions: [Request] = []
+    var firstSubscription: Request?
     var outgoing = ByteQueue()
     /// The start of a packet that has not arrived whole.
     private var partial: [UInt8] = []
@@ -69,16 +77,17 @@ public struct MQTTSession: ~Copyable {
         self.configuration = configuration
     }
 
-    /// Whether the server has accepted the connection.
-    public var isConnected: Bool {
-        switch state {
-        case .connected, .pinging: true
-        case .disconnected, .connecting: false
+    deinit {
+        // One by one: a long chain that is let go of at its head would nest as many calls.
+        var rest = firstRequest
+        while let request = rest {
+            rest = request.next
+            request.next = nil
         }
     }
 
-    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
-    public var inFlightCount: Int { requests.count }
+    /// Whether the server has accepted the connection.
+    public var isConnected: Bool { state == .connected || state == .pinging }
 
     // MARK: The transport
 
@@ -87,22 +96,22 @@ public struct MQTTSession: ~Copyable {
         try Self.check(configuration)
         transportClosed()
         outgoing.append(ClientPacket.connect(configuration).span)
-        state = .connecting(giveUpAt: now + configuration.connectTimeout)
+        change(to: .connecting, until: now + configuration.connectTimeout)
     }
 
     /// Says goodbye: the server will not publish the will. Send what is outgoing, then close the transport.
     public mutating func disconnect() {
         guard isConnected else { return }
-        outgoing.append(([0xE0, 0] as [UInt8]).span)
-        state = .disconnected
+        append(.disconnect)
+        disconnected()
     }
 
     /// Forgets all that belonged to the transport. Requests without an acknowledgement stay.
     public mutating func transportClosed() {
-        state = .disconnected
+        disconnected()
         outgoing.removeAll()
         partial = []
-        sentCount = 0
+        firstUnsent = firstRequest
     }
 
     /// Calls `send` with the bytes to send; it returns how many the transport took.
@@ -114,18 +123,18 @@ public struct MQTTSession: ~Copyable {
             guard count > 0 else { return }
             outgoing.removeFirst(count)
             // The keep alive counts from our own last packet (3.1.2.10).
-            if case .connected = state { state = idle(at: now) }
+            if state == .connected { rest(at: now) }
         }
     }
 
     /// Whether bytes wait to be sent.
-    public var hasOutgoing: Bool { !outgoing.isEmpty || (isConnected && sentCount < requests.count) }
+    public var hasOutgoing: Bool { !outgoing.isEmpty || (isConnected && firstUnsent != nil) }
 
     /// Takes bytes that arrived, at most to the end of the first packet. Returns how many it took, and what the packet meant.
     public mutating func receive(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (
         taken: Int, event: Event?
     ) {
-        if case .disconnected = state { return (bytes.count, nil) }
+        if state == .disconnected { return (bytes.count, nil) }
         if partial.isEmpty {
             guard let header = try checkedHeader(bytes), bytes.count >= header.packetBytes else {
                 partial.append(bytes)
@@ -173,19 +182,19 @@ public struct MQTTSession: ~Copyable {
                 throw .protocolViolation(.unexpectedPacket(firstByte: header.firstByte))
             }
             guard code == .accepted else {
-                state = .disconnected
+                disconnected()
                 throw .connectionRefused(code)
             }
             // A server cannot have a session that it was told to forget (3.2.2.2).
             guard !(sessionPresent && configuration.cleanSession) else {
                 throw .protocolViolation(.malformedPacket(firstByte: header.firstByte))
             }
-            state = idle(at: now)
+            rest(at: now)
             resume(sessionPresent: sessionPresent)
             return .connected(sessionPresent: sessionPresent)
         case .pinging:
             // Whatever arrives proves that the server is alive; it need not be the PINGRESP.
-            state = idle(at: now)
+            rest(at: now)
         case .connected: break
         }
         switch packet {
@@ -201,39 +210,47 @@ public struct MQTTSession: ~Copyable {
     // MARK: Time
 
     /// When to call ``handleTimeout(at:)``, or `nil` while no timer runs.
-    public var deadline: Duration? {
-        switch state {
-        case .disconnected: nil
-        case .connecting(let time), .pinging(let time): time
-        case .connected(let time): time
-        }
-    }
+    public var deadline: Duration? { isTimed ? dueAt : nil }
 
     /// Acts on a ``deadline`` that has passed; does nothing before it.
     public mutating func handleTimeout(at now: Duration) throws(MQTTError) {
-        guard let deadline, now >= deadline else { return }
-        switch state {
-        case .disconnected: break
-        case .connecting:
-            state = .disconnected
-            throw .connectTimedOut
-        case .connected:
-            outgoing.append(([0xC0, 0] as [UInt8]).span)
-            state = .pinging(giveUpAt: now + configuration.pingTimeout)
-        case .pinging:
-            state = .disconnected
-            throw .keepAliveTimedOut
+        guard isTimed, now >= dueAt else { return }
+        if state == .connected {
+            append(.pingreq)
+            change(to: .pinging, until: now + configuration.pingTimeout)
+        } else {
+            let error: MQTTError = state == .connecting ? .connectTimedOut : .keepAliveTimedOut
+            disconnected()
+            throw error
         }
     }
 
     /// Grants the server its time again: its answer may lie in what the user has not taken yet.
     mutating func postponePingTimeout(at now: Duration) {
-        if case .pinging = state { state = .pinging(giveUpAt: now + configuration.pingTimeout) }
+        if state == .pinging { dueAt = now + configuration.pingTimeout }
     }
 
-    private func idle(at now: Duration) -> State {
-        let seconds = Int(configuration.keepAliveSeconds)
-        return .connected(pingAt: seconds > 0 ? now + .seconds(seconds) : nil)
+    private mutating func change(to state: State, until time: Duration) {
+        self.state = state
+        dueAt = time
+        isTimed = true
+    }
+
+    private mutating func disconnected() {
+        state = .disconnected
+        isTimed = false
+    }
+
+    /// The connection is up, and silent from now on.
+    private mutating func rest(at now: Duration) {
+        change(to: .connected, until: now + .seconds(Int(configuration.keepAliveSeconds)))
+        if configuration.keepAliveSeconds == 0 { isTimed = false }
+    }
+
+    /// Sends a packet that is nothing but its type.
+    private mutating func append(_ type: PacketType) {
+        let packet: InlineArray<2, UInt8> = [type.rawValue << 4, 0]
+        outgoing.append(packet.span)
     }
 
     private static func check(_ configuration: MQTTConfiguration) throws(MQTTError) {

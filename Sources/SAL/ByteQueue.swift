@@ -30,7 +30,7 @@ package struct ByteQueue {
     /// Empties the queue; a buffer that a burst has made large is given back.
     @inline(never)
     package mutating func removeAll() {
-        storage.removeAll(keepingCapacity: storage.capacity <= 16_384)
+        if storage.capacity > 16_384 { storage = [] } else { storage.clear() }
         head = 0
     }
 

@@ -27,14 +27,15 @@ struct UARTRegisters {
 /// The second UART: its interrupts, with a FIFO for each direction.
 ///
 /// Each FIFO has the interrupts at one end. What the loop does at that end too, it does with interrupts masked.
-enum SecondUART {
-    static let received = ByteFIFO(capacity: 1_024)
-    static let outgoing = ByteFIFO(capacity: 512)
+final class SecondUART {
+    /// The one that the interrupts work on.
+    nonisolated(unsafe) static var current: SecondUART?
 
-    static func start() {
-        // The FIFOs are made on first use: here, not in an interrupt.
-        received.removeFirst(0)
-        outgoing.removeFirst(0)
+    let received = ByteFIFO(capacity: 1_024)
+    let outgoing = ByteFIFO(capacity: 512)
+
+    func start() {
+        Self.current = self
         UARTRegisters.second.divider.store(16)
         UARTRegisters.second.control.store(UARTRegisters.enableAll)
         // UART 1 receives with interrupt 2 and transmits with 3.
@@ -43,7 +44,7 @@ enum SecondUART {
 
     /// Moves what has arrived into the FIFO. When that is full the byte stays in the register, where it holds a line with flow
     /// control back; without, the next one overruns it.
-    static func receive() {
+    func receive() {
         let registers = UARTRegisters.second
         // Cleared first: a byte that comes during the loop below raises it again.
         registers.pending.store(UARTRegisters.receivePending)
@@ -53,7 +54,7 @@ enum SecondUART {
     }
 
     /// Moves what waits in the FIFO to the line, as far as that has room.
-    static func transmit() {
+    func transmit() {
         let registers = UARTRegisters.second
         registers.pending.store(UARTRegisters.transmitPending)
         while registers.state.load() & UARTRegisters.transmitFull == 0, let byte = outgoing.pop() {
@@ -64,12 +65,12 @@ enum SecondUART {
 
 @c(UART1_Receive_Handler)
 func handleUART1Receive() {
-    SecondUART.receive()
+    SecondUART.current?.receive()
     startup_wake()
 }
 
 @c(UART1_Transmit_Handler)
 func handleUART1Transmit() {
-    SecondUART.transmit()
+    SecondUART.current?.transmit()
     startup_wake()
 }

@@ -9,13 +9,14 @@ internal import _Volatile
 public final class UARTStream: ByteStream, EndOfTurnHandler {
     /// Who is told what happens.
     public var handler: (any ByteStreamHandler)?
+    private let uart = SecondUART()
     private var isPaused = false
     private var owesWritable = false
     private var isClosed = false
 
     /// The UART, looked after by `loop` in every turn.
     public init(loop: EventLoop) {
-        SecondUART.start()
+        uart.start()
         loop.register(self)
     }
 
@@ -25,17 +26,17 @@ public final class UARTStream: ByteStream, EndOfTurnHandler {
     /// Takes as many of `bytes` as the FIFO has room for; they are sent by interrupt.
     public func send(_ bytes: Span<UInt8>) -> Int {
         guard !isClosed else { return 0 }
-        let taken = SecondUART.outgoing.push(bytes)
+        let taken = uart.outgoing.push(bytes)
         if taken < bytes.count { owesWritable = true }
         startup_mask_interrupts()
-        SecondUART.transmit()
+        uart.transmit()
         startup_unmask_interrupts()
         return taken
     }
 
     /// Waits until the line has taken everything that was sent: for a program about to end.
     public func drain() {
-        while !SecondUART.outgoing.isEmpty { startup_sleep() }
+        while !uart.outgoing.isEmpty { startup_sleep() }
         while UARTRegisters.second.state.load() & UARTRegisters.transmitFull != 0 {}
     }
 
@@ -62,19 +63,19 @@ public final class UARTStream: ByteStream, EndOfTurnHandler {
             handler?.closed(nil)
             return
         }
-        if owesWritable, SecondUART.outgoing.count <= SecondUART.outgoing.capacity / 2 {
+        if owesWritable, uart.outgoing.count <= uart.outgoing.capacity / 2 {
             owesWritable = false
             handler?.writable()
         }
-        while !isPaused, !isClosed, let handler, !SecondUART.received.isEmpty {
-            let taken = SecondUART.received.withOldest { bytes in
+        while !isPaused, !isClosed, let handler, !uart.received.isEmpty {
+            let taken = uart.received.withOldest { bytes in
                 let taken = handler.received(bytes)
                 if taken < bytes.count { isPaused = true }
                 return taken
             }
-            SecondUART.received.removeFirst(taken)
+            uart.received.removeFirst(taken)
             startup_mask_interrupts()
-            SecondUART.receive()
+            uart.receive()
             startup_unmask_interrupts()
         }
     }

@@ -58,7 +58,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         text.add("ticks", Board.ticks)
         text.add("freeHeap", Board.freeHeapBytes)
         if let signal = modem.signal { text.add("signal", signal) }
-        guard let packetID = publish(text.finished) else { return }
+        guard let packetID = publish(text.finish()) else { return }
         sequence += 1
         published += 1
         for index in reportIDs.indices where reportIDs[index] == 0 {
@@ -126,8 +126,8 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     }
 
     func received(_ message: MQTTMessage) -> Bool {
-        let payload = Array(message.payload)
-        guard let control = Control(payload) else {
+        let payload = message.payload
+        guard let control = Control(payload.span) else {
             Console.print("error=bad-control\n")
             return true
         }
@@ -138,7 +138,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         reply.add("type", "control_reply")
         reply.add("token", control.token)
         reply.add("interval", control.interval)
-        _ = publish(reply.finished)
+        _ = publish(reply.finish())
         say(roundTrip: nil)
         return true
     }

@@ -10,7 +10,7 @@ struct JSON {
     mutating func add(_ name: StaticString, _ value: [UInt8]) {
         add(name: name)
         text.append(UInt8(ascii: "\""))
-        text += value
+        for byte in value { text.append(byte) }
         text.append(UInt8(ascii: "\""))
     }
 
@@ -21,7 +21,11 @@ struct JSON {
         text.append(UInt8(ascii: "\""))
     }
 
-    var finished: [UInt8] { text + [UInt8(ascii: "}")] }
+    /// The whole text; nothing is added after it.
+    mutating func finish() -> [UInt8] {
+        text.append(UInt8(ascii: "}"))
+        return text
+    }
 
     private mutating func add(name: StaticString) {
         if text.count > 1 { text.append(UInt8(ascii: ",")) }
@@ -48,7 +52,7 @@ struct Control {
     let interval: Int
 
     /// A control message from its JSON; `nil` if it is none.
-    init?(_ json: [UInt8]) {
+    init?(_ json: Span<UInt8>) {
         guard var start = Self.value(of: "\"token\"", in: json), start < json.count, json[start] == UInt8(ascii: "\"")
         else {
             return nil
@@ -63,12 +67,12 @@ struct Control {
         guard end < json.count, let number = Self.value(of: "\"interval\"", in: json),
             let interval = decimal(json, from: number), (1...86_400_000).contains(interval)
         else { return nil }
-        token = Array(json[start..<end])
+        token = copy(json, start, end)
         self.interval = interval
     }
 
     /// Where the value of the member `name` starts.
-    private static func value(of name: StaticString, in json: [UInt8]) -> Int? {
+    private static func value(of name: StaticString, in json: Span<UInt8>) -> Int? {
         guard var index = find(name, in: json) else { return nil }
         index += name.utf8CodeUnitCount
         while index < json.count, json[index] == 0x20 || json[index] == UInt8(ascii: ":") { index += 1 }

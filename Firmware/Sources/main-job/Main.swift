@@ -12,21 +12,23 @@ import SAL
     static func main() {
         let loop = Board.makeLoop()
         Console.print("ready\n")
-        var settings = Settings(Console.readLine())
-        while settings == nil {
+        while true {
+            let line = Console.readLine()
+            if let settings = Settings(line.span) { run(settings, on: loop) }
             Console.print("error=bad-config\n")
-            settings = Settings(Console.readLine())
         }
-        if let settings {
-            var limits = ModemConfiguration()
-            limits.sendBufferBytes = 1_024
-            limits.sendChunkBytes = 512
-            limits.readChunkBytes = 512
-            limits.receiveBufferBytes = 1_024
-            let modem = Modem(serial: UARTStream(loop: loop), loop: loop, configuration: limits)
-            let device = Device(settings, modem: modem)
-            device.start()
-            loop.run()
-        }
+    }
+
+    private static func run(_ settings: Settings, on loop: EventLoop) -> Never {
+        var limits = ModemConfiguration()
+        limits.sendBufferBytes = 1_024
+        limits.sendChunkBytes = 512
+        limits.readChunkBytes = 512
+        limits.receiveBufferBytes = 1_024
+        let modem = Modem(serial: UARTStream(loop: loop), loop: loop, configuration: limits)
+        let device = Device(settings, modem: modem)
+        device.start()
+        loop.run()
+        Board.exit(failed: true)
     }
 }

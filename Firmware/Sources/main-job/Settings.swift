@@ -8,7 +8,7 @@ struct Settings {
     let interval: Int
 
     /// Settings from the line that holds them; `nil` if one is missing or wrong.
-    init?(_ line: [UInt8]) {
+    init?(_ line: Span<UInt8>) {
         guard let host = Self.value(of: "host", in: line), let port = Self.number("port", in: line),
             let product = Self.value(of: "product", in: line), let name = Self.value(of: "device", in: line),
             let secret = Self.value(of: "secret", in: line), let interval = Self.number("interval", in: line),
@@ -26,24 +26,31 @@ struct Settings {
         self.interval = interval
     }
 
-    private static func number(_ name: StaticString, in line: [UInt8]) -> Int? {
+    private static func number(_ name: StaticString, in line: Span<UInt8>) -> Int? {
         guard let text = value(of: name, in: line) else { return nil }
-        return decimal(text, from: 0)
+        return decimal(text.span, from: 0)
     }
 
     /// What stands behind `name=`, up to the next space.
-    private static func value(of name: StaticString, in line: [UInt8]) -> [UInt8]? {
+    private static func value(of name: StaticString, in line: Span<UInt8>) -> [UInt8]? {
         guard var start = find(name, in: line) else { return nil }
         start += name.utf8CodeUnitCount
         guard start < line.count, line[start] == UInt8(ascii: "=") else { return nil }
         var end = start + 1
         while end < line.count, line[end] != 0x20 { end += 1 }
-        return Array(line[(start + 1)..<end])
+        return copy(line, start + 1, end)
     }
 }
 
+/// The bytes from `start` up to `end`: a slice would bring the library's generic way to copy one.
+func copy(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> [UInt8] {
+    var copy: [UInt8] = []
+    for index in start..<end { copy.append(bytes[index]) }
+    return copy
+}
+
 /// Where `text` stands in `bytes`.
-func find(_ text: StaticString, in bytes: [UInt8]) -> Int? {
+func find(_ text: StaticString, in bytes: Span<UInt8>) -> Int? {
     let count = text.utf8CodeUnitCount
     var start = 0
     while start + count <= bytes.count {
@@ -56,7 +63,7 @@ func find(_ text: StaticString, in bytes: [UInt8]) -> Int? {
 }
 
 /// The decimal number in `bytes` at `start`, of at most eight digits.
-func decimal(_ bytes: [UInt8], from start: Int) -> Int? {
+func decimal(_ bytes: Span<UInt8>, from start: Int) -> Int? {
     var value = 0
     var index = start
     while index < bytes.count, index - start < 8, bytes[index] >= UInt8(ascii: "0"), bytes[index] <= UInt8(ascii: "9") {

@@ -78,9 +78,6 @@ enum ClientPacket {
         packet.appendInteger(packetID)
     }
 
-    static let pingreq: [UInt8] = [0xC0, 0]
-    static let disconnect: [UInt8] = [0xE0, 0]
-
     private static func header(_ type: PacketType, flags: UInt8 = 0, remainingLength: Int) -> [UInt8] {
         var packet: [UInt8] = []
         packet.reserveCapacity(5 + remainingLength)
