@@ -7,12 +7,15 @@ cortex=(-mcpu=cortex-m4 -mthumb -mfloat-abi=soft)
 # The C library and the compiler's own routines, by their full paths: the Swift driver knows no bare-metal library folders.
 libraries=(-Xlinker "$PWD/.build/vendor/cortex-m4/libmbedcrypto.a" -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-file-name=libc_nano.a)"
     -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-libgcc-file-name)")
+# How LLVM weighs size when it links; each was measured on main-job.
+size=()
+for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size; do size+=(-Xlinker -mllvm -Xlinker "-$option"); done
 mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift
 for image in hello faults main-job; do
     # Link-time optimisation takes a tenth off an image.
     swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
-        --experimental-lto-mode full --product "$image" "${libraries[@]}"
+        --experimental-lto-mode full --product "$image" "${libraries[@]}" "${size[@]}"
     cp "Firmware/.build/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
 done

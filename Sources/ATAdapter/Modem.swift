@@ -32,7 +32,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public var handler: (any ModemHandler)?
     /// Tries to get a new serial line after the end of one.
     var reopen: (() -> Void)?
-    private var isAtEndOfTurn = false
+    private let turnEnd: EndOfTurn
     /// Why the result of the command in flight will be bad.
     var reason = ATReason.none
     var wantsSignal = false
@@ -75,6 +75,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         self.configuration = configuration
         engine = ATEngine(dialect: dialect, maximumLineBytes: configuration.lineBytes)
         timer = Timer(on: loop)
+        turnEnd = EndOfTurn(on: loop)
         attach(to: serial)
     }
 
@@ -233,11 +234,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     // MARK: Turns
 
-    func askForEndOfTurn() {
-        if isAtEndOfTurn { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Acts on deadlines that have passed: part of `TimerHandler`.
     public func timerFired(_ timer: Timer) {
@@ -249,7 +246,6 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     /// Tells handlers what is due, starts the next command, and sends: part of `EndOfTurnHandler`.
     public func endOfTurn() {
-        isAtEndOfTurn = false
         timer.stop()
         // Handlers may open sockets meanwhile: those come behind.
         var previous: ModemSocket?

@@ -25,7 +25,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     private var state = State.idle
     private var completions: [(id: CoAPExchangeID, completion: Completion)] = []
     private lazy var timer = Timer(on: loop)
-    private var isAtEndOfTurn = false
+    private lazy var turnEnd = EndOfTurn(on: loop)
     private var isDraining = false
     /// Whether this socket was used: only then is another one opened when it breaks, so that none breaks in a circle.
     private var hasTransmitted = false
@@ -154,15 +154,10 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
 
     // MARK: Outputs
 
-    private func askForEndOfTurn() {
-        if isAtEndOfTurn { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    private func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
-        isAtEndOfTurn = false
         drain()
     }
 

@@ -55,7 +55,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private var stream: (any ByteStream)?
     private var retryAt = Duration.zero
     private let timer: Timer
-    private var isAtEndOfTurn = false
+    private let turnEnd: EndOfTurn
     /// A message that the handler has not taken yet.
     private var untaken: (message: MQTTMessage, packetID: UInt16)?
     private var failures = 0
@@ -74,6 +74,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         self.reconnects = reconnects
         loop = network.loop
         timer = Timer(on: loop)
+        turnEnd = EndOfTurn(on: loop)
         session = MQTTSession(configuration)
         // Jitter between devices: their identifiers differ.
         random = 2_166_136_261
@@ -215,15 +216,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         return packetID
     }
 
-    private func askForEndOfTurn() {
-        if isAtEndOfTurn { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    private func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
-        isAtEndOfTurn = false
         flush()
     }
 

@@ -215,14 +215,13 @@ public struct MQTTSession: ~Copyable {
     /// Acts on a ``deadline`` that has passed; does nothing before it.
     public mutating func handleTimeout(at now: Duration) throws(MQTTError) {
         guard isTimed, now >= dueAt else { return }
-        if state == .connected {
-            append(.pingreq)
-            change(to: .pinging, until: now + configuration.pingTimeout)
-        } else {
+        guard state == .connected else {
             let error: MQTTError = state == .connecting ? .connectTimedOut : .keepAliveTimedOut
             disconnected()
             throw error
         }
+        append(.pingreq)
+        change(to: .pinging, until: now + configuration.pingTimeout)
     }
 
     /// Grants the server its time again: its answer may lie in what the user has not taken yet.

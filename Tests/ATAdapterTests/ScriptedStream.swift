@@ -23,7 +23,7 @@ final class ScriptedStream: ByteStream, EndOfTurnHandler {
     private var input: [UInt8] = []
     private var payloadLeft = 0
     private var pending: [[UInt8]] = []
-    private var isAtEndOfTurn = false
+    private lazy var turnEnd = EndOfTurn(on: loop)
 
     init(loop: EventLoop, cut: Cut = .whole) {
         self.loop = loop
@@ -101,14 +101,9 @@ final class ScriptedStream: ByteStream, EndOfTurnHandler {
     func close() { isClosed = true }
     func abort() { isClosed = true }
 
-    private func wake() {
-        guard !isAtEndOfTurn else { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    private func wake() { turnEnd.request(self) }
 
     func endOfTurn() {
-        isAtEndOfTurn = false
         let pieces = pending
         pending = []
         for piece in pieces { _ = handler?.received(piece.span) }

@@ -34,7 +34,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     /// What the handler left; while there is any, or it asked for a pause, nothing is read.
     private var untaken: [UInt8] = []
     private var mayOffer = false
-    private var isAtEndOfTurn = false
+    private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
 
     init(loop: EventLoop, handler: (any ByteStreamHandler)?) {
@@ -263,7 +263,6 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     }
 
     func endOfTurn() {
-        isAtEndOfTurn = false
         switch state {
         case .open, .closing:
             if mayOffer { offerUntaken() }
@@ -277,11 +276,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
         }
     }
 
-    private func askForEndOfTurn() {
-        if isAtEndOfTurn { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    private func askForEndOfTurn() { turnEnd.request(self) }
 
     private func closeDescriptor() {
         if let registration { loop.deregister(registration) }

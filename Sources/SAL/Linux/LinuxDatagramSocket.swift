@@ -18,6 +18,7 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
     private var peer: SocketAddress?
     private var descriptor: Int32 = -1
     private var registration: EventLoop.Registration?
+    private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
 
     init(loop: EventLoop, handler: (any DatagramHandler)?) {
@@ -54,7 +55,7 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
         } catch { return end(SocketError(errno: error.code)) }
         self.peer = peer
         state = .opening
-        loop.atEndOfTurn(self)
+        turnEnd.request(self)
     }
 
     func timerFired(_ timer: Timer) { if case .resolving = state { end(.timedOut) } }
@@ -106,7 +107,7 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
         if descriptor >= 0 { CLinux.close(descriptor) }
         descriptor = -1
         deadlineTimer.stop()
-        if case .opening = state {} else { loop.atEndOfTurn(self) }
+        turnEnd.request(self)
         state = .ending(error)
     }
 

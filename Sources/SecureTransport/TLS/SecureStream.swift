@@ -35,7 +35,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     /// Decrypted bytes that the handler has not taken.
     private var untaken: [UInt8] = []
     private var mayOffer = false
-    private var isAtEndOfTurn = false
+    private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
 
     init(
@@ -267,15 +267,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         }
     }
 
-    private func askForEndOfTurn() {
-        if isAtEndOfTurn { return }
-        isAtEndOfTurn = true
-        loop.atEndOfTurn(self)
-    }
+    private func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Does what the turn has asked for.
     public func endOfTurn() {
-        isAtEndOfTurn = false
         switch state {
         case .open, .closing:
             if mayOffer { offerUntaken() }

@@ -2,8 +2,18 @@
 /// The loop of a bare-metal image: it polls what is registered, runs the timers, and sleeps until an interrupt.
 public final class EventLoop {
     var timers = TimerQueue()
-    var endOfTurnHandlers: [any EndOfTurnHandler] = []
-    private var pollables: [any EndOfTurnHandler] = []
+    private final class Poller {
+        let pollable: any EndOfTurnHandler
+        let next: Poller?
+
+        init(_ pollable: any EndOfTurnHandler, before next: Poller?) {
+            self.pollable = pollable
+            self.next = next
+        }
+    }
+
+    var turnEnds = EndOfTurnQueue()
+    private var pollers: Poller?
     private let milliseconds: () -> Int
     private let sleep: () -> Void
     private var isStopping = false
@@ -19,7 +29,7 @@ public final class EventLoop {
     public var now: Duration { .milliseconds(milliseconds()) }
 
     /// Calls `pollable` in every turn from now on, such as a UART that looks into its FIFO.
-    public func register(_ pollable: any EndOfTurnHandler) { pollables.append(pollable) }
+    public func register(_ pollable: any EndOfTurnHandler) { pollers = Poller(pollable, before: pollers) }
 
     /// Runs the loop until ``stop()``. It sleeps between turns; the tick interrupt, at least, wakes it.
     public func run() {
@@ -35,9 +45,13 @@ public final class EventLoop {
 
     /// One turn: polls, fires the timers that are due, and ends the turn.
     public func turn() {
-        for pollable in pollables { pollable.endOfTurn() }
+        var rest = pollers
+        while let poller = rest {
+            poller.pollable.endOfTurn()
+            rest = poller.next
+        }
         fireTimers()
-        runEndOfTurn()
+        endTurn()
     }
 }
 #endif

@@ -45,7 +45,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     var timers = TimerQueue()
-    var endOfTurnHandlers: [any EndOfTurnHandler] = []
+    var turnEnds = EndOfTurnQueue()
     private let epoll: Int32
     private let wakeUp: Int32
     private var slots: [Slot] = []
@@ -142,11 +142,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             defer { sentWork = [] }
             return sentWork
         }
-        withExtendedLifetime((work, slots, endOfTurnHandlers)) {
+        withExtendedLifetime((work, slots)) {
             slots = []
             freeSlots = []
             stopTimers()
-            endOfTurnHandlers = []
+            forgetTurnEnds()
         }
     }
 
@@ -191,7 +191,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private func turn(mayWait: Bool = true) -> Bool {
         runJobs()
         fireTimers()
-        runEndOfTurn()
+        endTurn()
         let (stopping, idle) = lock.withLock {
             let idle = sentJobs.isEmpty && sentWork.isEmpty && jobs.isEmpty
             if idle { isAwake = false }
