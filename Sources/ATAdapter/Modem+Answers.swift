@@ -152,7 +152,7 @@ extension Modem {
         case .resolve:
             if error == .timedOut {
                 socket.end(.timedOut)
-            } else if socket.address == nil {
+            } else if socket.needsAddress {
                 socket.end(.nameNotFound)
             }
         case .lengths, .signal, .rest, .attach, .user, .none: break

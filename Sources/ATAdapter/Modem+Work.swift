@@ -119,7 +119,7 @@ extension Modem {
 
     private func startOpening() -> Bool {
         guard let socket = firstSocket(where: { $0.phase == .waiting }) else { return false }
-        if socket.isDatagram && socket.address == nil { return start(ATRequest(kind: .resolve), socket) }
+        if socket.needsAddress { return start(ATRequest(kind: .resolve), socket) }
         // The number that was used the longest time ago comes first.
         var isResting = false
         for offset in 1...dialect.linkCount {

@@ -7,6 +7,13 @@ final class ModemDatagramSocket: ModemSocket, DatagramSocket {
 
     var maximumDatagramBytes: Int { modem.configuration.sendChunkBytes }
 
+    private var address: IPAddress? {
+        let host = self.host
+        return IPAddress(ipv4: host.span)
+    }
+
+    override var needsAddress: Bool { address == nil }
+
     private var peer: SocketAddress {
         SocketAddress(address: address ?? .v4(0), port: port)
     }

@@ -71,11 +71,8 @@ class ModemSocket {
     /// How many bytes of ``outgoing`` stand before a chunk.
     var headBytes: Int { 0 }
 
-    /// The host's address, where it is known.
-    final var address: IPAddress? {
-        let host = self.host
-        return IPAddress(ipv4: host.span)
-    }
+    /// Whether the host's address must be known first, and is not.
+    var needsAddress: Bool { false }
 
     /// Whether the owner is still there and wants bytes.
     final var isReceiving: Bool { phase == .open && !isEnded && !isClosing }

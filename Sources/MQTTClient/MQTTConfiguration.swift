@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// What a client tells the server in CONNECT (MQTT 3.1.1, 3.1), and the client's own limits.
 public struct MQTTConfiguration: Sendable {
     /// The client identifier, UTF-8, at most 65,535 bytes; servers need only take 23.
@@ -69,7 +71,8 @@ public struct ReconnectPolicy: Sendable {
             doublings -= 1
         }
         full = min(full, longestDelayMilliseconds)
-        let half = full / 2
-        return .milliseconds(half + Int(truncatingIfNeeded: (UInt64(random) * UInt64(full - half + 1)) >> 32))
+        let half = full >> 1
+        let spread = UInt32(truncatingIfNeeded: full &- half &+ 1)
+        return .milliseconds(half &+ Int(random.multipliedFullWidth(by: spread).high))
     }
 }

@@ -59,7 +59,9 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// A message that the handler has not taken yet.
     private var untaken: (message: MQTTMessage, packetID: UInt16)?
     private var failures = 0
-    private var connectedAt: Duration?
+    /// From when on a failure is the first again; no time at all before the server has accepted the connection.
+    private var isStableAt = Duration.zero
+    private var mayBeStable = false
     private var random: UInt32
 
     /// A client for the server at `endpoint`, not connected yet. Unless `reconnects`, the first failure is the end.
@@ -75,10 +77,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         loop = network.loop
         timer = Timer(on: loop)
         turnEnd = EndOfTurn(on: loop)
-        session = MQTTSession(configuration)
         // Jitter between devices: their identifiers differ.
         random = 2_166_136_261
         for byte in configuration.clientID { random = (random ^ UInt32(byte)) &* 16_777_619 }
+        session = MQTTSession(configuration)
     }
 
     /// Whether it connects again after a failure.
@@ -117,7 +119,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     private func attempt() {
         handler?.willConnect(&session.configuration)
-        connectedAt = nil
+        mayBeStable = false
         let deadline = loop.now + session.configuration.connectTimeout
         state = .opening
         stream = network.connect(to: endpoint, deadline: deadline, handler: self)
@@ -164,10 +166,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private func lost(_ error: MQTTError) {
         letGoOfTransport()
         let now = loop.now
-        if let connectedAt, now - connectedAt >= .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)
-        {
-            failures = 0
-        }
+        if mayBeStable, now >= isStableAt { failures = 0 }
         guard reconnects else { return finish(error) }
         failures += 1
         // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.
@@ -265,7 +264,8 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private func handle(_ event: MQTTSession.Event) {
         switch event {
         case .connected(let sessionPresent):
-            connectedAt = loop.now
+            mayBeStable = true
+            isStableAt = loop.now + .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)
             handler?.connected(sessionPresent: sessionPresent)
         case .message(let message, let packetID): deliver(message, packetID)
         case .published(let packetID): handler?.published(packetID: packetID)

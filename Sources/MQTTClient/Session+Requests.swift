@@ -146,17 +146,22 @@ extension MQTTSession {
             case (.unsubscribe, .unsuback): event = .unsubscribed(packetID: packetID)
             case (.subscribe, .suback(_, let granted)):
                 if granted != nil {
-                    let filter = Self.filter(ofSubscribe: request.packet)
-                    forget(filter.span)
-                    let subscription = Request(.subscribe, packetID, request.packet)
+                    let packet = request.packet
+                    forget(packet.span.extracting(Self.filterRange(ofSubscribe: packet)))
+                    let subscription = Request(.subscribe, packetID, packet)
                     subscription.next = firstSubscription
                     firstSubscription = subscription
                 }
                 event = .subscribed(packetID: packetID, granted: granted)
             case (.resubscribe, .suback(_, let granted)):
-                let filter = Self.filter(ofSubscribe: request.packet)
-                if granted == nil { forget(filter.span) }
-                event = granted == nil ? .subscriptionLost(filter: filter) : nil
+                if granted == nil {
+                    let packet = request.packet
+                    let filter = [UInt8](copying: packet.span.extracting(Self.filterRange(ofSubscribe: packet)))
+                    forget(filter.span)
+                    event = .subscriptionLost(filter: filter)
+                } else {
+                    event = nil
+                }
             case (.publish, _), (.subscribe, _), (.resubscribe, _), (.unsubscribe, _): continue
             }
             request.isAcknowledged = true
@@ -177,8 +182,8 @@ extension MQTTSession {
         var rest = firstSubscription
         while let subscription = rest {
             rest = subscription.next
-            let other = Self.filter(ofSubscribe: subscription.packet)
-            guard Self.equal(other.span, filter) else {
+            let packet = subscription.packet
+            guard Self.equal(packet.span.extracting(Self.filterRange(ofSubscribe: packet)), filter) else {
                 previous = subscription
                 continue
             }
@@ -194,9 +199,9 @@ extension MQTTSession {
         return start
     }
 
-    /// The topic filter in a SUBSCRIBE packet of our own.
-    private static func filter(ofSubscribe packet: [UInt8]) -> [UInt8] {
-        [UInt8](copying: packet.span.extracting((variableHeader(of: packet) + 4)..<(packet.count - 1)))
+    /// Where the topic filter stands in a SUBSCRIBE packet of our own.
+    private static func filterRange(ofSubscribe packet: [UInt8]) -> Range<Int> {
+        (variableHeader(of: packet) + 4)..<(packet.count - 1)
     }
 
     private static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {

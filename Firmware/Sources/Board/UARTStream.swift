@@ -57,17 +57,16 @@ public final class UARTStream: ByteStream, EndOfTurnHandler {
 
     /// Tells the handler what has happened; called by the loop in every turn.
     public func endOfTurn() {
+        guard let handler else { return }
         if isClosed {
-            let handler = self.handler
             self.handler = nil
-            handler?.closed(nil)
-            return
+            return handler.closed(nil)
         }
         if owesWritable, uart.outgoing.count <= uart.outgoing.capacity / 2 {
             owesWritable = false
-            handler?.writable()
+            handler.writable()
         }
-        while !isPaused, !isClosed, let handler, !uart.received.isEmpty {
+        while !isPaused, !isClosed, !uart.received.isEmpty {
             let taken = uart.received.withOldest { bytes in
                 let taken = handler.received(bytes)
                 if taken < bytes.count { isPaused = true }

@@ -62,14 +62,14 @@ void startup_exit(int failed) {
     for (;;) __asm__ volatile("wfi");
 }
 
-static void say(const char *text) {
+__attribute__((noinline)) static void say(const char *text) {
     for (; *text; text++) {
         while (CONSOLE_STATE & TX_FULL) {}
         CONSOLE_DATA = (uint8_t)*text;
     }
 }
 
-static void say_hexadecimal(uint32_t value) {
+__attribute__((noinline)) static void say_hexadecimal(uint32_t value) {
     for (int shift = 28; shift >= 0; shift -= 4) {
         char digit[2] = {"0123456789abcdef"[value >> shift & 15], 0};
         say(digit);
