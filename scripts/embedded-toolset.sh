@@ -21,7 +21,7 @@ cat > .build/embedded.json.new <<EOF
   },
   "cCompiler": {
     "extraCLIOptions": [
-      "-Os", "-mfloat-abi=soft", "-ffunction-sections", "-fdata-sections", "-ffreestanding", "-fno-pic"
+      "-Oz", "-mfloat-abi=soft", "-ffunction-sections", "-fdata-sections", "-ffreestanding", "-fno-pic"
     ]
   },
   "linker": {

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 vendor=$PWD/.build/vendor
 source=$vendor/mbedtls
 library=$vendor/cortex-m4
-[ -e "$library/libmbedcrypto.a" ] && [ "$library/libmbedcrypto.a" -nt Firmware/mbedtls_config.h ] && exit 0
+[ -e "$library/libmbedcrypto.a" ] && [ "$library/libmbedcrypto.a" -nt Firmware/mbedtls_config.h ] &&
+    [ "$library/libmbedcrypto.a" -nt "$0" ] && exit 0
 mkdir -p "$vendor" "$library"
 
 if [ ! -e "$source/library/sha256.c" ]; then
@@ -28,13 +29,16 @@ if [ ! -e "$source/library/sha256.c" ]; then
     tar -xf "$lists"/mbedtls_*.orig.tar.* -C "$source" --strip-components 1
 fi
 
+# By the compiler that comes with Swift, for link-time optimisation together with it.
+tools=$(dirname "$(readlink -f "$(command -v swift)")")
+headers=$(dirname "$(arm-none-eabi-gcc -print-file-name=libc_nano.a)")/../include
 for file in sha256 md base64 platform_util constant_time; do
-    arm-none-eabi-gcc -c -Os -mcpu=cortex-m4 -mthumb -mfloat-abi=soft -ffunction-sections -fdata-sections -std=c99 \
-        -I"$source/include" -DMBEDTLS_CONFIG_FILE="\"$PWD/Firmware/mbedtls_config.h\"" \
+    "$tools/clang" -c -Oz -flto --target=armv7em-none-none-eabi -mcpu=cortex-m4 -mfloat-abi=soft -ffunction-sections -fdata-sections -std=c99 \
+        -isystem "$headers" -I"$source/include" -DMBEDTLS_CONFIG_FILE="\"$PWD/Firmware/mbedtls_config.h\"" \
         -o "$library/$file.o" "$source/library/$file.c"
 done
 rm -f "$library"/*.a
-arm-none-eabi-ar rcs "$library/libmbedcrypto.a" "$library"/*.o
+"$tools/llvm-ar" rcs "$library/libmbedcrypto.a" "$library"/*.o
 # The module map links these too.
-arm-none-eabi-ar rcs "$library/libmbedtls.a"
-arm-none-eabi-ar rcs "$library/libmbedx509.a"
+"$tools/llvm-ar" rcs "$library/libmbedtls.a"
+"$tools/llvm-ar" rcs "$library/libmbedx509.a"

@@ -9,7 +9,7 @@ libraries=(-Xlinker "$PWD/.build/vendor/cortex-m4/libmbedcrypto.a" -Xlinker "$(a
     -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-libgcc-file-name)")
 # How LLVM weighs size when it links; each was measured on main-job.
 size=()
-for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size; do size+=(-Xlinker -mllvm -Xlinker "-$option"); done
+for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size tail-merge-size=2; do size+=(-Xlinker -mllvm -Xlinker "-$option"); done
 mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift

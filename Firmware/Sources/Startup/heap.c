@@ -19,21 +19,18 @@ static struct {
 
 static block_t *free_list;
 static size_t free_bytes, least_free;
-static int is_ready;
 
-size_t startup_heap_free(void) { return is_ready ? free_bytes : HEAP_BYTES; }
-size_t startup_heap_least_free(void) { return is_ready ? least_free : HEAP_BYTES; }
+size_t startup_heap_free(void) { return free_bytes; }
+size_t startup_heap_least_free(void) { return least_free; }
 
-static void prepare(void) {
+void startup_heap_prepare(void) {
     free_list = (block_t *)pool.bytes;
     free_list->bytes = HEAP_BYTES;
     free_list->next = 0;
     free_bytes = least_free = HEAP_BYTES;
-    is_ready = 1;
 }
 
 static void *allocate(size_t bytes) {
-    if (!is_ready) prepare();
     if (bytes > HEAP_BYTES - HEADER) return 0;
     bytes = (bytes + HEADER + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (bytes < sizeof(block_t)) bytes = sizeof(block_t);

@@ -106,6 +106,7 @@ __attribute__((noreturn)) void Reset_Handler(void) {
     uint32_t *from = &__data_load;
     for (uint32_t *to = &__data_start; to < &__data_end;) *to++ = *from++;
     for (uint32_t *to = &__bss_start; to < &__bss_end;) *to++ = 0;
+    startup_heap_prepare();
     CONSOLE_DIVIDER = 16;
     CONSOLE_CONTROL = TX_ENABLE | RX_ENABLE;
     SYST_RVR = CLOCK_HZ / 1000 - 1;

@@ -7,7 +7,7 @@ import SAL
 
 /// The device: reports, and does what it is told.
 final class Device: MQTTConnectionHandler, TimerHandler {
-    private let settings: Settings
+    private let identity: DeviceIdentity
     private let modem: Modem
     private let connection: MQTTConnection
     private let timer: Timer
@@ -22,7 +22,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     private var sentAt = InlineArray<8, Int>(repeating: 0)
 
     init(_ settings: Settings, modem: Modem) {
-        self.settings = settings
+        identity = settings.identity
         self.modem = modem
         eventTopic = HubTopic.event(of: settings.identity)
         interval = .milliseconds(settings.interval)
@@ -41,7 +41,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
 
     func start() {
         do throws(MQTTError) {
-            _ = try connection.subscribe(to: HubTopic.control(of: settings.identity).span)
+            _ = try connection.subscribe(to: HubTopic.control(of: identity).span)
         } catch { Console.print("error=subscribe\n") }
         connection.connect(handler: self)
         timer.start(after: interval, every: interval, handler: self)
@@ -102,7 +102,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         let random = Board.jitter
         do throws(HubIdentityError) {
             let login = try HubLogin(
-                settings.identity,
+                identity,
                 connectionID: HubLogin.connectionID(random: random),
                 expiry: .never
             )

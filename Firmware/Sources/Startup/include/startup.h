@@ -10,6 +10,9 @@ uint64_t startup_ticks(void);
 /// The tick and the position within it, mixed: see Board.jitter.
 uint32_t startup_cycles(void);
 
+/// Makes the heap: called once, at the start.
+void startup_heap_prepare(void);
+
 /// Bytes of the heap that are free now, and the least that ever were.
 size_t startup_heap_free(void);
 size_t startup_heap_least_free(void);
