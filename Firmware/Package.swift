@@ -28,6 +28,14 @@ let package = Package(
         ),
         .executableTarget(name: "faults", dependencies: ["Startup", "Board"], swiftSettings: firmware),
         .executableTarget(
+            name: "publish",
+            dependencies: [
+                "Startup", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
             name: "main-job",
             dependencies: [
                 "Startup", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),

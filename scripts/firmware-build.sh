@@ -13,7 +13,7 @@ for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size 
 mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift
-for image in hello faults main-job; do
+for image in hello faults publish main-job; do
     # Link-time optimisation takes a tenth off an image.
     swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
         --experimental-lto-mode full --product "$image" "${libraries[@]}" "${size[@]}"

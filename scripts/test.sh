@@ -36,6 +36,7 @@ step "Documentation"
 scripts/build-docs.sh
 
 step "Examples"
+scripts/check-readme.sh
 touch Examples/Package.swift
 swift build --package-path Examples
 

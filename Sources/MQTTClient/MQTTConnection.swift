@@ -27,6 +27,26 @@ public protocol MQTTConnectionHandler: AnyObject {
     func subscriptionLost(filter: [UInt8])
 }
 
+// A handler implements what it needs.
+extension MQTTConnectionHandler {
+    /// Changes nothing.
+    public func willConnect(_ configuration: inout MQTTConfiguration) {}
+    /// Does nothing.
+    public func connected(sessionPresent: Bool) {}
+    /// Does nothing: the connection comes back by itself.
+    public func disconnected(_ error: MQTTError, retryAt: Duration?) {}
+    /// Takes the message, and does nothing with it.
+    public func received(_ message: MQTTMessage) -> Bool { true }
+    /// Does nothing.
+    public func published(packetID: UInt16) {}
+    /// Does nothing.
+    public func subscribed(packetID: UInt16, granted: QoS?) {}
+    /// Does nothing.
+    public func unsubscribed(packetID: UInt16) {}
+    /// Does nothing.
+    public func subscriptionLost(filter: [UInt8]) {}
+}
+
 /// An MQTT client with callbacks, for a run loop: it connects over a `Network`, keeps the connection alive, and
 /// connects again when it breaks. Firmware uses it as it is; on Linux `MQTTClient` puts `async` on top.
 ///

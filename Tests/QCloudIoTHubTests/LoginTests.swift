@@ -24,11 +24,7 @@ func vectors() throws -> [[String]] {
         let rows = try vectors()
         #expect(rows.count == 6)
         for row in rows {
-            let identity = try DeviceIdentity(
-                productID: Array(row[1].utf8),
-                deviceName: Array(row[2].utf8),
-                credential: .key(try key(row[3]))
-            )
+            let identity = try DeviceIdentity(productID: row[1], deviceName: row[2], secret: row[3])
             let fields = row[4].split(separator: ";").map(String.init)
             let expiry = HubLogin.Expiry.at(try #require(Int64(fields[3])))
             let appID: StaticString = fields[1] == "21010406" ? "21010406" : "12010126"
