@@ -31,16 +31,23 @@ final class CoAPCloud: Sendable {
 /// A device as the hub specification, section 8, has it.
 struct CoAPDevice {
     let client: CoAPClient
-    let loop = EventLoop.start()
+    let loop: EventLoop
     static let prefix = "A1B2C3D4E5/dev_0001/"
 
-    init(port: UInt16, change: (inout CoAPConfiguration) -> Void = { _ in }) {
+    /// A device over `network`, or over Linux sockets on a loop of its own, which ends with ``close()``.
+    init(
+        port: UInt16,
+        over network: (any DatagramNetwork)? = nil,
+        change: (inout CoAPConfiguration) -> Void = { _ in }
+    ) {
+        let network = network ?? LinuxNetwork(loop: EventLoop.start())
+        loop = network.loop
         var configuration = CoAPConfiguration()
         configuration.treatsEmptyValidAsAcknowledgement = true
         change(&configuration)
         client = CoAPClient(
             to: Endpoint(host: "127.0.0.1", port: port),
-            over: LinuxNetwork(loop: loop),
+            over: network,
             configuration: configuration
         )
     }

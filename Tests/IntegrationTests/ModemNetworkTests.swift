@@ -1,8 +1,10 @@
 import ATAdapter
 import CLinux
+import CoAPClient
 import Kernel
 import ModemSimulator
 import SAL
+import Synchronization
 import Testing
 
 @testable import HubSimulator
@@ -206,5 +208,25 @@ import Testing
         patient.send([9])
         probes[2].close()
         #expect(await patient.eventually { $0.received == [9] })
+    }
+
+    /// Datagrams: a device of the hub over CoAP, whose endpoint is libcoap.
+    @Test(arguments: [ModemSimulatorConfiguration.Generation.v1, .v2])
+    func carriesDatagrams(generation: ModemSimulatorConfiguration.Generation) async throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.generation = generation
+        let modem = try await TestModem(configuration)
+        let cloud = CoAPCloud()
+        let endpoint = try cloud.endpoint()
+        defer { endpoint.stop() }
+        let device = CoAPDevice(port: endpoint.port, over: modem.network)
+        let token = try await device.authenticate()
+        let payloads = (0..<20).map { [UInt8](repeating: UInt8($0), count: 1 + $0 * 40) }
+        for payload in payloads {
+            let answer = try await device.post(CoAPDevice.prefix + "event", payload, token: token, wantsAnswer: true)
+            #expect(answer.code == .content, "\(modem.transcript)")
+        }
+        #expect(cloud.posted.withLock { $0.map(\.payload) } == payloads, "\(modem.transcript)")
+        await device.close()
     }
 }

@@ -187,6 +187,8 @@ final class TestModem: Sendable {
         loop.stop()
     }
 
+    var network: Modem { modem.value }
+
     func connect(port: UInt16, host: String = "127.0.0.1", timeout: Duration = .seconds(20)) -> StreamProbe {
         let probe = StreamProbe(on: loop)
         connect(probe, port: port, host: host, timeout: timeout)
@@ -194,7 +196,7 @@ final class TestModem: Sendable {
     }
 
     func connect(_ probe: StreamProbe, port: UInt16, host: String = "127.0.0.1", timeout: Duration = .seconds(20)) {
-        probe.connect(over: modem.value, port: port, host: host, timeout: timeout)
+        probe.connect(over: network, port: port, host: host, timeout: timeout)
     }
 
     /// The simulator's last lines, for the comment of a failure.
