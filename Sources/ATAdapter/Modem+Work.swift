@@ -10,7 +10,7 @@ extension Modem {
         firstSocket { $0.link == link && $0.phase != .gone }
     }
 
-    private func firstSocket(where condition: (ModemSocket) -> Bool) -> ModemSocket? {
+    func firstSocket(where condition: (ModemSocket) -> Bool) -> ModemSocket? {
         var rest = firstSocket
         while let socket = rest {
             if condition(socket) { return socket }

@@ -94,6 +94,13 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         letGo()
     }
 
+    /// Ends everything for good: all sockets end with `SocketError.closed` or `.deviceRestarted`, also those that wait for a link.
+    public func close() {
+        detach()
+        while let socket = firstSocket(where: { !$0.isEnded }) { socket.end(.closed) }
+        askForEndOfTurn()
+    }
+
     private func letGo() {
         guard let serial else { return }
         serial.handler = nil

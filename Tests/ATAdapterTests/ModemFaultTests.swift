@@ -286,4 +286,15 @@ import Testing
         bench.modem.querySignal()
         #expect(bench.run { bench.modem.signal == -63 })
     }
+
+    @Test func closeEndsTheSocketsWithALinkAndThoseThatWaitForOne() {
+        let bench = ModemBench()
+        #expect(bench.attach())
+        let sockets = (0..<6).map { _ in bench.connect() }
+        #expect(bench.run { sockets.prefix(5).allSatisfy { $0.1.isOpen } })
+        bench.modem.close()
+        #expect(bench.stream.isClosed && bench.modem.state == .down)
+        #expect(bench.run { sockets.allSatisfy { $0.1.isClosed } })
+        #expect(sockets.map(\.1.error) == [SocketError](repeating: .deviceRestarted, count: 5) + [.closed])
+    }
 }

@@ -124,7 +124,8 @@ final class ModemBench {
     }
 
     deinit {
-        modem.detach()
+        modem.close()
+        loop.runOneTurn()
         // An ended loop lets go of the timers, and they of the modem.
         loop.stop()
         loop.run()
