@@ -48,7 +48,7 @@ let package = Package(
         ),
 
         // Simulators and the command line.
-        .target(name: "ModemSimulator", dependencies: ["CLinux"], swiftSettings: hosted),
+        .target(name: "ModemSimulator", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         // Mosquitto loads this product; it cannot be linked into a program, since the broker has the functions it calls.
         .target(
@@ -100,6 +100,7 @@ let package = Package(
             ],
             swiftSettings: hosted
         ),
+        .testTarget(name: "ModemSimulatorTests", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         .testTarget(
             name: "FirmwareTests",
             dependencies: ["Kernel", "ModemSimulator", "HubSimulator", "CLinux"],

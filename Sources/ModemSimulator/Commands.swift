@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 extension Worker {
     /// Executes one command line.
@@ -134,7 +134,9 @@ extension Worker {
         let kind = isStream ? SOCK_STREAM : SOCK_DGRAM
         let descriptor = socket(AF_INET, Int32(kind.rawValue), 0)
         var raw = address
-        // On loopback this does not wait noticeably.
+        // While it waits, which on loopback is not noticeable, nothing else is done: the modems do so too.
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let outcome = withUnsafePointer(to: &raw) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))

@@ -1,14 +1,14 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// A modem that speaks ESP-AT over a pseudo terminal, or a socket that QEMU connects a UART to, and carries its links to TCP and UDP on
 /// this machine.
 ///
-/// It has a thread of its own, and shares no code with the stack that it tests.
+/// It has a thread of its own, and shares nothing with the stack that it tests but a lock.
 public final class ModemSimulator: Sendable {
     private let worker: Worker
     private let listeningPath: String?
-    private let isStopped = Mutex(false)
+    private let isStopped = Guarded(false)
     private let link: String?
 
     /// A modem behind a pseudo terminal; ``path`` says which. `onLine` is told every line, `> ` from the host and `< ` to it.

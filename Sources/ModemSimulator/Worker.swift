@@ -1,5 +1,5 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// The thread of a simulated modem: it moves bytes between the line and the sockets, and answers commands.
 final class Worker: @unchecked Sendable {
@@ -22,7 +22,7 @@ final class Worker: @unchecked Sendable {
         case listener(Int32)
     }
 
-    let shared: Mutex<Shared>
+    let shared: Guarded<Shared>
     let configuration: ModemSimulatorConfiguration
     let onLine: (@Sendable (String) -> Void)?
     private let front: Front
@@ -51,7 +51,7 @@ final class Worker: @unchecked Sendable {
         self.front = front
         self.onLine = onLine
         faults = configuration.faults
-        shared = Mutex(Shared(faults: configuration.faults))
+        shared = Guarded(Shared(faults: configuration.faults))
         dialect = Dialect(generation: configuration.generation)
         randomness = Randomness(seed: configuration.seed)
         wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))

@@ -1,9 +1,9 @@
 internal import HubSimulator
-internal import Synchronization
+internal import Kernel
 
 /// Which reports have arrived at the hub's cloud side, by device.
 final class Arrivals: Sendable {
-    private let sequences = Mutex<[String: Set<Int>]>([:])
+    private let sequences = Guarded<[String: Set<Int>]>([:])
 
     /// Notes a message of a device.
     func note(_ message: HubMessage) {

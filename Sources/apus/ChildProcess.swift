@@ -1,11 +1,11 @@
 internal import CLinux
-internal import Synchronization
+internal import Kernel
 
 /// A child process whose standard input we write and whose standard output we read, line by line.
 final class ChildProcess: Sendable {
     private let processID: pid_t
     private let input: Int32
-    private let hasEnded = Mutex(false)
+    private let hasEnded = Guarded(false)
     /// The lines of its output; the stream ends with the output.
     let lines: AsyncStream<String>
 

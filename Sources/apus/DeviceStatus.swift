@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Kernel
 
 /// What a device has done so far, for the table and the last lines of the demo.
 struct DeviceCounters: Sendable {
@@ -23,7 +23,7 @@ struct DeviceCounters: Sendable {
 final class DeviceStatus: Sendable {
     let name: String
     let way: String
-    private let counters = Mutex(DeviceCounters())
+    private let counters = Guarded(DeviceCounters())
 
     init(name: String, way: String) {
         self.name = name

@@ -2,7 +2,6 @@ import CoAPClient
 import HubSimulator
 import Kernel
 import SAL
-import Synchronization
 
 struct PostedMessage: Equatable {
     let topic: String
@@ -11,9 +10,9 @@ struct PostedMessage: Equatable {
 
 /// What the endpoint handed on, and whether the device is enabled.
 final class CoAPCloud: Sendable {
-    let posted = Mutex<[PostedMessage]>([])
-    let isEnabled = Mutex(true)
-    let control = Mutex<[UInt8]?>(Array("{\"interval\":5}".utf8))
+    let posted = Guarded<[PostedMessage]>([])
+    let isEnabled = Guarded(true)
+    let control = Guarded<[UInt8]?>(Array("{\"interval\":5}".utf8))
 
     func endpoint() throws -> CoAPEndpoint {
         try CoAPEndpoint(

@@ -2,7 +2,6 @@ import CoAPClient
 import HubSimulator
 import Kernel
 import SAL
-import Synchronization
 import Testing
 
 /// What goes wrong between our client and the hub's CoAP endpoint.

@@ -2,7 +2,6 @@ import CoAPClient
 import HubSimulator
 import Kernel
 import SAL
-import Synchronization
 import Testing
 
 /// Our client against the hub's CoAP endpoint, which is libcoap.

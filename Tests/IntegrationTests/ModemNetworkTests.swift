@@ -4,7 +4,6 @@ import CoAPClient
 import Kernel
 import ModemSimulator
 import SAL
-import Synchronization
 import Testing
 
 @testable import HubSimulator

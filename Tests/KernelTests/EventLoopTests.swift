@@ -1,6 +1,5 @@
 import CLinux
 import Kernel
-import Synchronization
 import Testing
 
 /// Counts on the loop's thread what is called there.
@@ -33,7 +32,7 @@ private actor Counter {
     }
 
     @Test func runsWorkInTheOrderOfTheCalls() async {
-        let order = Mutex<[Int]>([])
+        let order = Guarded<[Int]>([])
         await withCheckedContinuation { continuation in
             for number in 0..<1_000 { loop.execute { order.withLock { $0.append(number) } } }
             loop.execute { continuation.resume() }
