@@ -28,7 +28,7 @@ if [ ! -e "$source/library/sha256.c" ]; then
     tar -xf "$lists"/mbedtls_*.orig.tar.* -C "$source" --strip-components 1
 fi
 
-for file in sha256 md base64 platform_util constant_time; do
+for file in sha256 md base64 aes platform_util constant_time; do
     arm-none-eabi-gcc -c -Os -mcpu=cortex-m4 -mthumb -mfloat-abi=soft -ffunction-sections -fdata-sections -std=c99 \
         -I"$source/include" -DMBEDTLS_CONFIG_FILE="\"$PWD/Firmware/mbedtls_config.h\"" \
         -o "$library/$file.o" "$source/library/$file.c"
