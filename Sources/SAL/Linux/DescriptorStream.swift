@@ -62,13 +62,13 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     // MARK: Connecting
 
-    func connect(to endpoint: Endpoint, deadline: Duration) {
+    func connect(to endpoint: Endpoint, deadline: Duration, resolver: Resolver) {
         deadlineTimer.start(at: deadline, handler: self)
         if let address = IPAddress(String(decoding: endpoint.host, as: UTF8.self)) {
             return tryNext([SocketAddress(address: address, port: endpoint.port)], failure: .nameNotFound)
         }
         let box = LoopConfined(self)
-        Resolver.shared.resolve(endpoint, on: loop) { addresses in
+        resolver.resolve(endpoint, on: loop) { addresses in
             guard case .resolving = box.value.state else { return }
             box.value.tryNext(addresses[...], failure: .nameNotFound)
         }
