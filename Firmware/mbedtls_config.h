@@ -3,3 +3,8 @@
 #define MBEDTLS_SHA256_SMALLER
 #define MBEDTLS_MD_C
 #define MBEDTLS_BASE64_C
+/* AES-CBC, whose tables are in the flash; none of it is in an image that does not use it. */
+#define MBEDTLS_AES_C
+#define MBEDTLS_AES_ROM_TABLES
+#define MBEDTLS_AES_FEWER_TABLES
+#define MBEDTLS_CIPHER_MODE_CBC

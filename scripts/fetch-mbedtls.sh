@@ -32,7 +32,7 @@ fi
 # By the compiler that comes with Swift, for link-time optimisation together with it.
 tools=$(dirname "$(readlink -f "$(command -v swift)")")
 headers=$(dirname "$(arm-none-eabi-gcc -print-file-name=libc_nano.a)")/../include
-for file in sha256 md base64 platform_util constant_time; do
+for file in sha256 md base64 aes platform_util constant_time; do
     "$tools/clang" -c -Oz -flto --target=armv7em-none-none-eabi -mcpu=cortex-m4 -mfloat-abi=soft -ffunction-sections -fdata-sections -std=c99 \
         -isystem "$headers" -I"$source/include" -DMBEDTLS_CONFIG_FILE="\"$PWD/Firmware/mbedtls_config.h\"" \
         -o "$library/$file.o" "$source/library/$file.c"

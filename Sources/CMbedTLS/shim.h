@@ -2,12 +2,12 @@
 #ifndef APUS_CMBEDTLS_H
 #define APUS_CMBEDTLS_H
 #include <mbedtls/version.h>
+#include <mbedtls/aes.h>
 #include <mbedtls/base64.h>
 #include <mbedtls/md.h>
 #include <mbedtls/platform_util.h>
 
 #if defined(__linux__)
-#include <mbedtls/aes.h>
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
 #include <mbedtls/error.h>

@@ -15,7 +15,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
         /// A connect is under way; the addresses still to try, and why the earlier ones failed.
         case connecting(remaining: ArraySlice<SocketAddress>)
         case open
-        /// What was sent is still to be written, then the descriptor is closed.
+        /// What was sent is still to be written, then the descriptor is closed: it was closed here, or the peer has ended.
         case closing
         /// The end is known and is told at the end of the turn.
         case ending(SocketError?)
@@ -31,6 +31,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     private var interest: EventLoop.Readiness = []
     private var outgoing = ByteQueue()
     private var owesWritable = false
+    private var peerHasEnded = false
     /// What the handler left; while there is any, or it asked for a pause, nothing is read.
     private var untaken: [UInt8] = []
     private var mayOffer = false
@@ -62,13 +63,13 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     // MARK: Connecting
 
-    func connect(to endpoint: Endpoint, deadline: Duration) {
+    func connect(to endpoint: Endpoint, deadline: Duration, resolver: Resolver) {
         deadlineTimer.start(at: deadline, handler: self)
         if let address = IPAddress(String(decoding: endpoint.host, as: UTF8.self)) {
             return tryNext([SocketAddress(address: address, port: endpoint.port)], failure: .nameNotFound)
         }
         let box = LoopConfined(self)
-        Resolver.shared.resolve(endpoint, on: loop) { addresses in
+        resolver.resolve(endpoint, on: loop) { addresses in
             guard case .resolving = box.value.state else { return }
             box.value.tryNext(addresses[...], failure: .nameNotFound)
         }
@@ -186,7 +187,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
                 updateInterest()
             }
         } else if count == 0 {
-            end(nil)
+            peerEnded()
         } else {
             let code = clinux_errno()
             if code != EAGAIN && code != EINTR { end(SocketError(errno: code)) }
@@ -197,9 +198,19 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     private func discard() {
         let buffer = unsafe loop.readBuffer
         let count = unsafe CLinux.read(descriptor, buffer.baseAddress, buffer.count)
-        if count == 0 || (count < 0 && clinux_errno() != EAGAIN && clinux_errno() != EINTR) {
-            end(outgoing.isEmpty ? nil : .reset(code: ECONNRESET))
+        if count == 0 { return peerEnded() }
+        let code = clinux_errno()
+        if count < 0 && code != EAGAIN && code != EINTR {
+            end(outgoing.isEmpty ? nil : SocketError(errno: code))
         }
+    }
+
+    /// The peer sends no more. It may have closed just its own direction: it still gets what waits.
+    private func peerEnded() {
+        guard !outgoing.isEmpty else { return end(nil) }
+        peerHasEnded = true
+        state = .closing
+        updateInterest()
     }
 
     func resumeReceiving() {
@@ -290,7 +301,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     /// epoll reports a hang-up whether one asked for it or not.
     private func updateInterest() {
         var wanted: EventLoop.Readiness = []
-        if untaken.isEmpty { wanted.insert(.readable) }
+        if untaken.isEmpty && !peerHasEnded { wanted.insert(.readable) }
         if !outgoing.isEmpty { wanted.insert(.writable) }
         guard descriptor >= 0, wanted != interest else { return }
         interest = wanted

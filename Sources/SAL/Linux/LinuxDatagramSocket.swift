@@ -30,13 +30,13 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
 
     var maximumDatagramBytes: Int { 65_507 }
 
-    func connect(to endpoint: Endpoint, deadline: Duration) {
+    func connect(to endpoint: Endpoint, deadline: Duration, resolver: Resolver) {
         if let address = IPAddress(String(decoding: endpoint.host, as: UTF8.self)) {
             return open(SocketAddress(address: address, port: endpoint.port))
         }
         deadlineTimer.start(at: deadline, handler: self)
         let box = LoopConfined(self)
-        Resolver.shared.resolve(endpoint, on: loop) { addresses in
+        resolver.resolve(endpoint, on: loop) { addresses in
             guard case .resolving = box.value.state else { return }
             guard let first = addresses.first else { return box.value.end(.nameNotFound) }
             box.value.open(first)

@@ -7,8 +7,15 @@ public final class LinuxNetwork: Network, DatagramNetwork {
     /// The loop that its sockets live on.
     public let loop: EventLoop
 
+    private let resolver: Resolver
+
     /// A network whose sockets live on `loop`.
-    public init(loop: EventLoop) { self.loop = loop }
+    public convenience init(loop: EventLoop) { self.init(loop: loop, resolver: .shared) }
+
+    init(loop: EventLoop, resolver: Resolver) {
+        self.loop = loop
+        self.resolver = resolver
+    }
 
     /// No limit but the system's; receivers that take nothing stop the peer.
     public var capabilities: NetworkCapabilities {
@@ -24,7 +31,7 @@ public final class LinuxNetwork: Network, DatagramNetwork {
     public func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
         loop.preconditionOnLoop()
         let stream = DescriptorStream(loop: loop, handler: handler)
-        stream.connect(to: endpoint, deadline: deadline)
+        stream.connect(to: endpoint, deadline: deadline, resolver: resolver)
         return stream
     }
 
@@ -36,7 +43,7 @@ public final class LinuxNetwork: Network, DatagramNetwork {
     ) -> any DatagramSocket {
         loop.preconditionOnLoop()
         let socket = LinuxDatagramSocket(loop: loop, handler: handler)
-        socket.connect(to: endpoint, deadline: deadline)
+        socket.connect(to: endpoint, deadline: deadline, resolver: resolver)
         return socket
     }
 }

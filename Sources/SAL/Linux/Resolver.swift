@@ -6,7 +6,7 @@ internal import Kernel
 ///
 /// At most ``maximumThreads`` look-ups run at once; further ones wait in line. A thread ends when the line is empty.
 final class Resolver: Sendable {
-    static let shared = Resolver()
+    static let shared = Resolver(lookUp: systemAddresses)
     private static let maximumThreads = 4
 
     private struct Lookup: Sendable {
@@ -21,6 +21,10 @@ final class Resolver: Sendable {
     }
 
     private let state = Guarded(State())
+    private let lookUp: @Sendable (Endpoint) -> [SocketAddress]
+
+    /// A resolver that asks `lookUp`, which may wait.
+    init(lookUp: @escaping @Sendable (Endpoint) -> [SocketAddress]) { self.lookUp = lookUp }
 
     /// Looks up the addresses of `endpoint`, and calls `answer` with them, best first, on `loop`. None: the name
     /// has no address.
@@ -36,17 +40,21 @@ final class Resolver: Sendable {
 
     private func startThread() {
         var thread = pthread_t()
+        let argument = unsafe Unmanaged.passRetained(self).toOpaque()
         let result = unsafe pthread_create(
             &thread,
             nil,
-            { _ in
+            { argument in
                 pthread_detach(pthread_self())
-                Resolver.shared.work()
+                if let argument = unsafe argument {
+                    unsafe Unmanaged<Resolver>.fromOpaque(argument).takeRetainedValue().work()
+                }
                 return nil
             },
-            nil
+            argument
         )
         if result != 0 {
+            unsafe Unmanaged<Resolver>.fromOpaque(argument).release()
             // Without a thread the look-ups fail, as if no name had an address.
             let lookups = state.withLock { state in
                 state.threads -= 1
@@ -68,12 +76,13 @@ final class Resolver: Sendable {
                 return state.waiting.removeFirst()
             }
             guard let next else { return }
-            let addresses = Self.lookUp(next.endpoint)
+            let addresses = lookUp(next.endpoint)
             next.loop.execute { next.answer(addresses) }
         }
     }
 
-    private static func lookUp(_ endpoint: Endpoint) -> [SocketAddress] {
+    /// What the system's resolver says.
+    @Sendable private static func systemAddresses(_ endpoint: Endpoint) -> [SocketAddress] {
         guard !endpoint.host.contains(0) else { return [] }
         var hints = unsafe addrinfo()
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

@@ -34,6 +34,8 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     private var owesWritable = false
     /// Decrypted bytes that the handler has not taken.
     private var untaken: [UInt8] = []
+    /// It was closed on this side, so that the handler is given nothing any more.
+    private var isDeaf = false
     private var mayOffer = false
     private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
@@ -47,11 +49,11 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     ) {
         self.loop = loop
         self.handler = handler
+        deadlineTimer.start(at: deadline, handler: self)
         do throws(SecureTransportError) {
             // The engine must not keep the stream that owns it; it is detached before the stream goes away.
             engine = try TLSEngine(context, host: host) { [unowned self] bytes in below?.send(bytes) ?? 0 }
         } catch { fail(error) }
-        deadlineTimer.start(at: deadline, handler: self)
     }
 
     deinit { engine?.detach() }
@@ -87,20 +89,27 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         case .opening, .handshaking: abort()
         case .open:
             state = .closing
-            untaken = []
-            askForEndOfTurn()
-        case .closing, .ending, .closed: break
+            giveNothing()
+        case .ending: giveNothing()
+        case .closing, .closed: break
         }
     }
 
     /// Closes at once.
     public func abort() {
         switch state {
-        case .ending, .closed: return
-        case .opening, .handshaking, .open, .closing: break
+        case .opening, .handshaking, .open, .closing:
+            giveNothing()
+            end(nil, aborts: true)
+        case .ending: giveNothing()
+        case .closed: break
         }
+    }
+
+    private func giveNothing() {
+        isDeaf = true
         untaken = []
-        end(nil, aborts: true)
+        askForEndOfTurn()
     }
 
     // MARK: ByteStreamHandler, of the stream below
@@ -173,7 +182,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
                 switch outcome {
                 case .done: continue
                 case .blocked: return
-                case .ended: return end(nil, aborts: false)
+                case .ended:
+                    // The answer; what waits to be sent is discarded (RFC 5246, 7.2.1).
+                    _ = try? engine.closeNotify()
+                    return end(nil, aborts: false)
                 }
             }
         } catch { fail(error) }
@@ -192,7 +204,8 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         let offered = untaken
         let taken = handler?.received(offered.span) ?? 0
         precondition(taken >= 0 && taken <= offered.count, "a handler took more than it was given")
-        untaken = taken == offered.count ? [] : Array(offered[taken...])
+        // The handler may have closed the stream meanwhile.
+        untaken = isDeaf || taken == offered.count ? [] : Array(offered[taken...])
         guard untaken.isEmpty else { return }
         switch state {
         case .open:
