@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
         --uart1)
             case $2 in
                 pty | unix:?* | /dev/?*) second=$2 ;;
-                tcp:?*) second=tcp:127.0.0.1:${2#tcp:} ;;
+                tcp:?*) second=tcp:127.0.0.1:${2#tcp:},nodelay=on ;;
                 *) usage ;;
             esac ;;
         --seconds) limit=(timeout --foreground --kill-after 5 "$2") ;;

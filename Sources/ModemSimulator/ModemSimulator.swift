@@ -22,7 +22,7 @@ public final class ModemSimulator: Sendable {
         start()
     }
 
-    /// A modem behind a TCP port on loopback, 0 for a free one, for QEMU's `-serial tcp:127.0.0.1:PORT`; one host at a time.
+    /// A modem behind a TCP port on loopback, 0 for a free one, for QEMU's `-serial tcp:127.0.0.1:PORT,nodelay=on`; one host at a time.
     public init(
         listeningOn port: UInt16,
         _ configuration: ModemSimulatorConfiguration = ModemSimulatorConfiguration(),

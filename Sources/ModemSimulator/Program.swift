@@ -8,7 +8,7 @@ public func runModemSimulator(arguments: [String]) -> Int32 {
         Usage: modem-simulator [OPTIONS]
 
           --link PATH        A stable path that leads to the terminal.
-          --listen PORT      Wait on this TCP port of loopback instead, for QEMU's -serial tcp:127.0.0.1:PORT.
+          --listen PORT      Wait on this TCP port of loopback instead, for QEMU's -serial tcp:127.0.0.1:PORT,nodelay=on.
           --firmware 1|2     The generation of the firmware; 2 unless given.
           --seed N           The seed of everything random.
           --baud N           Hold the line to this rate.

@@ -175,7 +175,11 @@ final class Worker: @unchecked Sendable {
     private func acceptHost() {
         guard line < 0, case .listener(let descriptor) = front else { return }
         line = accept(descriptor, nil, nil)
-        if line >= 0 { _ = clinux_set_nonblocking(line) }
+        guard line >= 0 else { return }
+        _ = clinux_set_nonblocking(line)
+        // A serial line does not wait for more.
+        var on: Int32 = 1
+        setsockopt(line, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4)
     }
 
     // MARK: The line

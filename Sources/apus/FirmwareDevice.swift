@@ -23,7 +23,7 @@ struct FirmwareDevice: DemoDevice {
         defer { modem.stop() }
         let machine = try ChildProcess([
             "qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-kernel", image,
-            "-serial", "stdio", "-serial", modem.path,
+            "-serial", "stdio", "-serial", modem.path + ",nodelay=on",
         ])
         defer { machine.stop() }
         let endpoints = try hub.endpoints
