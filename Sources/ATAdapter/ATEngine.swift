@@ -127,7 +127,6 @@ struct ATEngine: ~Copyable {
         }
     }
 
-    @inline(never)
     mutating func wait(_ milliseconds: Int) { deadline = now + .milliseconds(milliseconds) }
 
     /// Takes the time for what follows; returns whether ``deadline`` has passed.

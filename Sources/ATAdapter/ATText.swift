@@ -50,7 +50,6 @@ struct ATMatch {
 
 extension StaticString {
     /// The byte at `offset`: the one place where the text of a table is read.
-    @inline(never)
     func byte(_ offset: Int) -> UInt8 { unsafe utf8Start[offset] }
 
     func end(ofLineAt start: Int) -> Int {
@@ -65,7 +64,6 @@ extension Span<UInt8> {
     func isLine(_ text: StaticString) -> Bool { ATMatch(self, in: text).index == 0 }
 
     /// The decimal number at `position`, which moves behind it; `nil` without a digit there, or if it has over nine.
-    @inline(never)
     func number(at position: inout Int) -> Int? {
         let isNegative = position < count && self[position] == UInt8(ascii: "-")
         if isNegative { position += 1 }
@@ -82,14 +80,12 @@ extension Span<UInt8> {
 }
 
 extension [UInt8] {
-    @inline(never)
     mutating func append(number: Int) {
         if number > 9 { append(number: number / 10) }
         append(0x30 + UInt8(truncatingIfNeeded: number % 10))
     }
 
     /// Appends a string parameter; what `escapes` holds gets a backslash before it.
-    @inline(never)
     mutating func append(quoted text: [UInt8]) {
         append(UInt8(ascii: "\""))
         for byte in text {

@@ -275,13 +275,10 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
     }
 
-    @inline(never)
     func isDue(_ time: Duration) -> Bool { time <= loop.now }
 
-    @inline(never)
     func time(after milliseconds: Int) -> Duration { loop.now + .milliseconds(milliseconds) }
 
-    @inline(never)
     private func startTimer(at time: Duration) {
         if time >= timer.deadline ?? ATEngine.never { return }
         timer.start(at: time, handler: self)

@@ -8,7 +8,6 @@ extension [UInt8] {
     }
 
     /// Appends all of `span`.
-    @inline(never)
     package mutating func append(_ span: Span<UInt8>) {
         #if hasFeature(Embedded)
         for index in span.indices { append(span[index]) }
@@ -18,7 +17,6 @@ extension [UInt8] {
     }
 
     /// Removes all bytes, and keeps the memory.
-    @inline(never)
     package mutating func clear() {
         #if hasFeature(Embedded)
         while !isEmpty { removeLast() }
@@ -28,7 +26,6 @@ extension [UInt8] {
     }
 
     /// Appends the bytes of `text`.
-    @inline(never)
     package mutating func append(_ text: StaticString) {
         for offset in 0..<text.utf8CodeUnitCount { append(unsafe text.utf8Start[offset]) }
     }

@@ -3,13 +3,11 @@
 
 extension Duration {
     /// So many milliseconds.
-    @inline(never)
     public static func milliseconds(_ count: Int) -> Duration {
         Duration(attoseconds: Int128(count) &* 1_000_000_000_000_000)
     }
 
     /// So many seconds.
-    @inline(never)
     public static func seconds(_ count: Int) -> Duration {
         Duration(attoseconds: Int128(count) &* 1_000_000_000_000_000_000)
     }

@@ -15,20 +15,17 @@ package struct ByteQueue {
         body(storage.span.extracting(droppingFirst: head))
     }
 
-    @inline(never)
     package mutating func append(_ bytes: Span<UInt8>) {
         compactIfWorthIt()
         storage.append(bytes)
     }
 
-    @inline(never)
     package mutating func removeFirst(_ count: Int) {
         head += count
         if head == storage.count { removeAll() }
     }
 
     /// Empties the queue; a buffer that a burst has made large is given back.
-    @inline(never)
     package mutating func removeAll() {
         if storage.capacity > 16_384 { storage = [] } else { storage.clear() }
         head = 0
