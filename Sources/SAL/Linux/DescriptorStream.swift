@@ -207,6 +207,8 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     /// The peer sends no more. It may have closed just its own direction: it still gets what waits.
     private func peerEnded() {
+        // A terminal has no end but that its device is gone.
+        guard isSocket else { return end(.deviceRestarted) }
         guard !outgoing.isEmpty else { return end(nil) }
         peerHasEnded = true
         state = .closing
