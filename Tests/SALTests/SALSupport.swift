@@ -11,6 +11,10 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     var error: SocketError?
     var writableCount = 0
     var window = Int.max
+    /// How often bytes were offered.
+    var offers = 0
+    /// What it does in the midst of taking.
+    var onReceive: ((Probe) -> Void)?
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
 
@@ -19,6 +23,8 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
         let count = min(bytes.count, window)
         if window != .max { window -= count }
         for index in 0..<count { received.append(bytes[index]) }
+        offers += 1
+        onReceive?(self)
         check()
         return count
     }
@@ -51,8 +57,8 @@ final class Peer: Sendable {
     let listener: Int32
     let port: UInt16
 
-    init(v6: Bool = false) {
-        let listener = socket(v6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    init(v6: Bool = false, backlog: Int32 = 128, receiveBytes: Int32? = nil) {
+        let listener = socket(v6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var storage = sockaddr_storage()
         var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
         storage.ss_family = sa_family_t(v6 ? AF_INET6 : AF_INET)
@@ -72,7 +78,10 @@ final class Peer: Sendable {
                 )
             }
         }
-        listen(listener, 128)
+        if var receiveBytes {
+            setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveBytes, socklen_t(MemoryLayout<Int32>.size))
+        }
+        listen(listener, backlog)
         _ = withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(listener, $0, &size) }
         }
@@ -136,4 +145,40 @@ func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) {
 struct LoopBox<Value>: @unchecked Sendable {
     let value: Value
     init(_ value: Value) { self.value = value }
+}
+
+extension EventLoop {
+    /// Calls `body` on the loop, and waits for it.
+    @discardableResult func call<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in execute { continuation.resume(returning: body()) } }
+    }
+}
+
+/// How many bytes of the heap are in use, and how many file descriptors, when the loop has nothing to do.
+func usage(_ loop: EventLoop) async -> (heap: Int, descriptors: Int) {
+    for _ in 0..<3 { await loop.call {} }
+    let info = mallinfo2()
+    var status = stat()
+    let descriptors = (0..<1_024).count { fstat($0, &status) == 0 }
+    return (Int(info.uordblks) + Int(info.hblkhd), descriptors)
+}
+
+/// Holds back threads until it is opened.
+final class Gate: Sendable {
+    private let ends: (reading: Int32, writing: Int32)
+
+    init() {
+        var descriptors: [Int32] = [0, 0]
+        pipe(&descriptors)
+        ends = (descriptors[0], descriptors[1])
+    }
+
+    deinit { close(ends.reading) }
+
+    func wait() {
+        var byte: UInt8 = 0
+        _ = read(ends.reading, &byte, 1)
+    }
+
+    func open() { close(ends.writing) }
 }

@@ -149,7 +149,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
             }
             outgoing.removeFirst(count)
         }
-        if case .closing = state, outgoing.isEmpty { return end(nil) }
+        if case .closing = state, outgoing.isEmpty { return finishClosing() }
         updateInterest()
         if owesWritable, outgoing.count <= Self.sendBufferBytes / 2 {
             owesWritable = false
@@ -207,6 +207,8 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     /// The peer sends no more. It may have closed just its own direction: it still gets what waits.
     private func peerEnded() {
+        // A terminal has no end but that its device is gone.
+        guard isSocket else { return end(.deviceRestarted) }
         guard !outgoing.isEmpty else { return end(nil) }
         peerHasEnded = true
         state = .closing
@@ -242,6 +244,18 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
             updateInterest()
         case .closing, .ending, .closed: break
         }
+    }
+
+    private func finishClosing() {
+        if isSocket {
+            // If bytes were left unread, the system would reset the connection, and the peer lose what is still under way to it.
+            _ = shutdown(descriptor, Int32(SHUT_WR))
+            let buffer = unsafe loop.readBuffer
+            for _ in 0..<64 {
+                guard unsafe CLinux.read(descriptor, buffer.baseAddress, buffer.count) > 0 else { break }
+            }
+        }
+        end(nil)
     }
 
     func abort() {
