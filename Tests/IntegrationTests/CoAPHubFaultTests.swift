@@ -74,7 +74,7 @@ import Testing
 
     @Test func aHubThatComesBackGetsWhatWasUnderWay() async throws {
         let cloud = CoAPCloud()
-        let change: (inout CoAPConfiguration) -> Void = { $0.acknowledgementTimeout = .milliseconds(100) }
+        let change: (inout CoAPConfiguration) -> Void = { $0.acknowledgementTimeout = .milliseconds(250) }
         try await withCoAPDevice(cloud, change: change) { device, endpoint, token in
             endpoint.stop()
             async let answer = device.post(CoAPDevice.prefix + "data", [7], token: token)
