@@ -34,7 +34,7 @@ test: install lint embedded firmware ## Everything that must hold: lint, embedde
 
 .PHONY: unit
 unit: build firmware ## The test suite alone, without sanitizers
-	$(SWIFT) test
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 $(SWIFT) test
 
 .PHONY: lint
 lint: ## Check the format

@@ -11,7 +11,8 @@ swift build --build-tests
 swift build
 
 step "Tests"
-swift test --skip-build --parallel
+# More at once than this would be late for peers that wait for them.
+SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build --parallel
 
 if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     # Mosquitto cannot load a plugin that is built with a sanitizer: the broker gets the plain one.

@@ -28,6 +28,8 @@ public struct HubConfiguration: Sendable {
     public var pluginPath: String?
     /// Where mosquitto is; `nil` looks in `PATH` and in the system's directories for daemons.
     public var mosquittoPath: String?
+    /// Whether a broker that has ended by itself is started again, with the same ports and sessions.
+    public var restartsBroker = false
     /// How long the broker may take until it accepts connections.
     public var startTimeout: Duration = .seconds(10)
 

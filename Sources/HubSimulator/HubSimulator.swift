@@ -19,6 +19,23 @@ public final class HubSimulator: Sendable {
         let cloud: CloudLink
         let coap: CoAPEndpoint
         let endpoints: HubEndpoints
+        let supervisor: Supervisor?
+    }
+
+    /// Looks at a running hub four times a second.
+    private final class Supervisor: TimerHandler, @unchecked Sendable {
+        // @unchecked: the timer is used on the loop only.
+        private let loop = EventLoop.start()
+        private let check: @Sendable () -> Void
+        private lazy var timer = Timer(on: loop)
+
+        init(check: @escaping @Sendable () -> Void) {
+            self.check = check
+            loop.execute { self.timer.start(after: .milliseconds(250), every: .milliseconds(250), handler: self) }
+        }
+
+        func timerFired(_ timer: Timer) { check() }
+        func stop() { loop.stop() }
     }
 
     /// The absolute path of the hub's directory.
@@ -30,6 +47,8 @@ public final class HubSimulator: Sendable {
     private let record: HubRecord
     private let lock: Int32
     private let running = Guarded<Running?>(nil)
+    /// Held while something is started or stopped; its value says whether the broker is to run: not after ``stopBroker()``.
+    private let wantsBroker = Guarded(false)
 
     /// Prepares a hub in a directory, which is made and filled if need be. Only one hub at a time can have it.
     public init(directory: String, configuration: HubConfiguration = HubConfiguration()) throws(HubSimulatorError) {
@@ -67,8 +86,8 @@ public final class HubSimulator: Sendable {
 
     /// Starts everything; devices can log in when it returns.
     public func start() throws(HubSimulatorError) {
-        try running.withLock { running throws(HubSimulatorError) in
-            guard running == nil else { throw .alreadyRunning }
+        try wantsBroker.withLock { wantsBroker throws(HubSimulatorError) in
+            guard running.withLock({ $0 == nil }) else { throw .alreadyRunning }
             let broker = try MosquittoBroker(directory: directory, configuration: configuration)
             let record = record
             let cloud = try CloudLink(broker: broker) { topic, payload, qos in
@@ -99,20 +118,33 @@ public final class HubSimulator: Sendable {
                 tlsKeyPort: broker.tlsKeyPort.number,
                 coapPort: coap.port
             )
-            running = Running(broker: broker, cloud: cloud, coap: coap, endpoints: endpoints)
+            let supervisor = configuration.restartsBroker ? Supervisor { [weak self] in self?.restartBroker() } : nil
+            let parts = Running(
+                broker: broker,
+                cloud: cloud,
+                coap: coap,
+                endpoints: endpoints,
+                supervisor: supervisor
+            )
+            running.withLock { $0 = parts }
+            wantsBroker = true
         }
     }
 
     /// Stops everything; does nothing if the hub is not running. Files and sessions stay for the next start.
     public func stop() {
-        let stopped = running.withLock { running in
-            defer { running = nil }
-            return running
+        wantsBroker.withLock { wantsBroker in
+            wantsBroker = false
+            let stopped = running.withLock { running in
+                defer { running = nil }
+                return running
+            }
+            stopped?.supervisor?.stop()
+            stopped?.coap.stop()
+            // The broker first: what it has acknowledged is on its way to the cloud side.
+            stopped?.broker.stop()
+            stopped?.cloud.close()
         }
-        stopped?.coap.stop()
-        // The broker first: what it has acknowledged is on its way to the cloud side.
-        stopped?.broker.stop()
-        stopped?.cloud.close()
     }
 
     /// Where devices connect to.
@@ -130,15 +162,35 @@ public final class HubSimulator: Sendable {
     public var brokerLog: String { running.withLock { $0?.broker.lastWords ?? "" } }
 
     /// Stops the broker alone: devices lose their connections, and cannot connect until ``startBroker()``.
-    public func stopBroker() throws(HubSimulatorError) { try parts().broker.stop() }
+    public func stopBroker() throws(HubSimulatorError) {
+        try wantsBroker.withLock { wantsBroker throws(HubSimulatorError) in
+            wantsBroker = false
+            try parts().broker.stop()
+        }
+    }
 
     /// Starts the broker again, with the same ports and the sessions it had.
     public func startBroker() throws(HubSimulatorError) {
+        try wantsBroker.withLock { wantsBroker throws(HubSimulatorError) in
+            try startBrokerAgain()
+            wantsBroker = true
+        }
+    }
+
+    private func startBrokerAgain() throws(HubSimulatorError) {
         let parts = try parts()
         guard parts.broker.processID == nil else { throw .alreadyRunning }
         try parts.broker.start()
         record.beginBroker(parts.broker.processID ?? 0)
         try parts.cloud.connect(timeout: configuration.startTimeout)
+    }
+
+    /// Starts a broker again that has ended by itself; if that fails, it is tried again at the next look.
+    private func restartBroker() {
+        wantsBroker.withLock { wantsBroker in
+            guard wantsBroker, !isBrokerRunning else { return }
+            do { try startBrokerAgain() } catch { try? parts().broker.stop() }
+        }
     }
 
     /// The CoAP side, for its faults and counters.

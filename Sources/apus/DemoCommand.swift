@@ -27,7 +27,9 @@ final class Demo: Sendable {
     private let arrivals = Arrivals()
 
     init(directory: String, only: [String], firmware: String?) throws {
-        hub = try HubSimulator(directory: directory)
+        var configuration = HubConfiguration()
+        configuration.restartsBroker = true
+        hub = try HubSimulator(directory: directory, configuration: configuration)
         let all: [any DemoDevice] = [
             GatewayDevice(name: "gateway-01", way: "mqtt/tls-psk/linux"),
             CertificateDevice(name: "certificate-01", way: "mqtt/tls-cert/linux"),

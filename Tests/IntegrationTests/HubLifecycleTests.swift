@@ -265,6 +265,24 @@ import Testing
         #expect(await eventually { kill(broker, 0) != 0 })
     }
 
+    @Test func aBrokerThatEndsByItselfIsStartedAgainIfWanted() async throws {
+        let directory = try temporaryDirectory()
+        defer { removeDirectory(directory) }
+        var configuration = HubConfiguration()
+        configuration.restartsBroker = true
+        let hub = try HubSimulator(directory: directory, configuration: configuration)
+        try hub.start()
+        let endpoints = try hub.endpoints
+        let broker = try #require(hub.brokerProcessID)
+        kill(broker, SIGKILL)
+        #expect(await eventually { hub.brokerProcessID.map { $0 != broker } ?? false })
+        #expect(try hub.endpoints == endpoints)
+        // What is stopped stays so.
+        try hub.stopBroker()
+        #expect(!(await eventually(within: .milliseconds(700)) { hub.isBrokerRunning }))
+        hub.stop()
+    }
+
     @Test func programFailsWhenItsBrokerDoes() async throws {
         let directory = try temporaryDirectory()
         defer { removeDirectory(directory) }

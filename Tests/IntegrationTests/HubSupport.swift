@@ -159,8 +159,8 @@ func run(_ name: String, _ arguments: [String]) async -> (status: Int32, output:
 }
 
 /// Whether a condition holds within ten seconds.
-func eventually(_ condition: @escaping @Sendable () -> Bool) async -> Bool {
-    await offPool { waitUntil(timeout: .seconds(10), condition) }
+func eventually(within timeout: Duration = .seconds(10), _ condition: @escaping @Sendable () -> Bool) async -> Bool {
+    await offPool { waitUntil(timeout: timeout, condition) }
 }
 
 func temporaryDirectory() throws -> String {
