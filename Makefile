@@ -18,6 +18,10 @@ help: ## List the targets
 install: ## Install the Debian packages that are missing (as root)
 	@scripts/install-packages.sh
 
+.PHONY: peers
+peers: install ## Install the peers of the tests that are not Debian packages
+	@scripts/install-aiocoap.sh
+
 .PHONY: build
 build: install ## Build everything for this machine
 	$(SWIFT) build
@@ -29,11 +33,11 @@ demo: install firmware ## Run five devices against a local hub until Ctrl-C (DEM
 	.build/release/apus demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
 .PHONY: test
-test: install lint embedded firmware ## Everything that must hold: lint, embedded builds, docs, tests, sanitizers, sizes
+test: install peers lint embedded firmware ## Everything that must hold: lint, embedded builds, docs, tests, sanitizers, sizes
 	scripts/test.sh
 
 .PHONY: unit
-unit: build firmware ## The test suite alone, without sanitizers
+unit: build peers firmware ## The test suite alone, without sanitizers
 	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 $(SWIFT) test
 
 .PHONY: lint
