@@ -14,8 +14,9 @@ import Testing
         change: (inout CoAPConfiguration) -> Void = { _ in },
         _ body: (CoAPClient) async throws -> Void
     ) async throws {
-        let server = try #require(PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"] + options))
-        try #require(await server.isUp())
+        let server = try #require(
+            await PeerProcess.started(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"] + options)
+        )
         let looped = LoopedClient(port: server.port, change: change)
         try await body(looped.client)
         #expect(await looped.client.counters == CoAPCounters())
@@ -89,8 +90,7 @@ import Testing
     }
 
     @Test func asksWhatAURLNames() async throws {
-        let server = try #require(PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"]))
-        try #require(await server.isUp())
+        let server = try #require(await PeerProcess.started(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"]))
         let url = try CoAPURL(parsing: "coap://LOCALHOST:\(server.port)/%74ime?ticks".utf8.span)
         #expect(url.endpoint == Endpoint(host: "localhost", port: server.port))
         let looped = LoopedClient(port: server.port)
@@ -99,11 +99,10 @@ import Testing
     }
 
     @Test func aServerThatIsKilledIsAnError() async throws {
-        var server = PeerProcess(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"])
+        var server = await PeerProcess.started(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"])
         let port = try #require(server?.port)
-        try #require(await server?.isUp() == true)
         let looped = LoopedClient(port: port) {
-            $0.acknowledgementTimeout = .milliseconds(20)
+            $0.acknowledgementTimeout = .milliseconds(300)
             $0.maximumRetransmissions = 1
         }
         #expect(try await looped.client.get("time").code == .content)
@@ -122,8 +121,7 @@ import Testing
         let python = "\(Self.root)/.build/python/bin/python"
         try #require(access(python, X_OK) == 0, "aiocoap is not installed; install it with scripts/install-aiocoap.sh")
         let script = "\(Self.root)/Fixtures/coap/aiocoap_server.py"
-        let server = try #require(PeerProcess([python, script, "PORT"]))
-        try #require(await server.isUp())
+        let server = try #require(await PeerProcess.started([python, script, "PORT"]))
         let looped = LoopedClient(port: server.port)
         let client = looped.client
         #expect(try await client.get(".well-known/core").options.contentFormat == .linkFormat)

@@ -98,9 +98,19 @@ final class PeerProcess {
         waitpid(pid, nil, 0)
     }
 
-    /// Waits until the server answers pings, for at most `seconds`.
-    func isUp(within seconds: Int = 10) async -> Bool {
-        for _ in 0..<seconds * 20 {
+    /// Starts `arguments`, and waits until it answers pings. Somebody else may take the port meanwhile: then with another one.
+    static func started(_ arguments: [String]) async -> PeerProcess? {
+        for _ in 0..<3 {
+            guard let server = PeerProcess(arguments) else { return nil }
+            if await server.isUp() { return server }
+        }
+        return nil
+    }
+
+    /// Waits until the server answers pings, for at most about `seconds`.
+    private func isUp(within seconds: Int64 = 10) async -> Bool {
+        let deadline = clinux_monotonic_ns() + seconds * 1_000_000_000
+        while clinux_monotonic_ns() < deadline {
             let socket = RawDatagrams(to: port)
             socket.send([0x40, 0, 0, 1])
             if !(await socket.receive()).isEmpty { return true }
