@@ -312,13 +312,7 @@ import Testing
         "--mqtt-port", "0", "--psk-port", "0", "--tls-port", "0", "--tls-key-port", "0", "--coap-port", "0",
     ]
 
-    /// Beside the test program.
-    static let program: String =
-        {
-            let path = realpath("/proc/self/exe", nil)
-            defer { free(path) }
-            return path.map { "/" + String(cString: $0).split(separator: "/").dropLast().joined(separator: "/") } ?? ""
-        }() + "/hub-simulator"
+    static let program = programBesideTests("hub-simulator")
 }
 
 /// Messages, collected from any thread.

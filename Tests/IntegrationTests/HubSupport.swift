@@ -152,6 +152,14 @@ final class TestProgram: Sendable {
     func prints(_ text: String) async -> Bool { await eventually { self.output.contains(text) } }
 }
 
+/// The path of a program of this package: they are built beside the test program.
+func programBesideTests(_ name: String) -> String {
+    let path = realpath("/proc/self/exe", nil)
+    defer { free(path) }
+    return path.map { "/" + String(cString: $0).split(separator: "/").dropLast().joined(separator: "/") + "/" + name }
+        ?? name
+}
+
 /// Runs a program to its end.
 func run(_ name: String, _ arguments: [String]) async -> (status: Int32, output: String) {
     guard let program = try? TestProgram(name, arguments) else { return (-1, "cannot start \(name)") }

@@ -184,6 +184,31 @@ import Testing
         }
     }
 
+    /// A cancellation may come before, in and after each step of a read or a request: none may leave its task waiting.
+    @Test func noCancellationIsLost() async throws {
+        try await TestBroker.with { broker in
+            let client = try await broker.connect("one")
+            let subscription = try await client.subscribe(to: "a/b")
+            for round in 0..<500 {
+                let reading = Task { for await _ in subscription {} }
+                let publishing = Task { try? await client.publish("x", to: "a/c") }
+                for _ in 0..<round % 7 { await Task.yield() }
+                reading.cancel()
+                publishing.cancel()
+                await reading.value
+                await publishing.value
+            }
+            // What was cancelled does not end what comes after it.
+            let next = Task { () -> MQTTMessage? in
+                for await message in subscription { return message }
+                return nil
+            }
+            try await client.publish("y", to: "a/b")
+            #expect(await next.value.map { Array($0.payload) } == Array("y".utf8))
+            await client.disconnect()
+        }
+    }
+
     @Test func aThousandConnectionsLeaveNothingBehind() async throws {
         try await TestBroker.with { broker in
             for _ in 0..<50 { await (try broker.connect("one")).disconnect() }

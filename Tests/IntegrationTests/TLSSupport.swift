@@ -250,13 +250,16 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
     /// Waits for the end of the handshake, which must succeed.
     func handshake() async throws {
         await wait { $0.isOpen }
-        try #require(isOpen, "\(String(describing: failure)) \(String(describing: error))")
+        let (isOpen, cause) = await onLoop {
+            ($0.isOpen, "\(String(describing: $0.failure)) \(String(describing: $0.error))")
+        }
+        try #require(isOpen, "\(cause)")
     }
 
     /// Waits for the end of the connection, and says why it ended.
     func end() async -> SecureTransportError? {
         await wait { $0.isClosed }
-        return failure
+        return await onLoop { $0.failure }
     }
 
     func send(_ bytes: [UInt8]) async {
@@ -282,6 +285,6 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
         await send(text + "\n")
         let expected = Array((String(text.reversed()) + "\n").utf8)
         await wait { $0.received.count >= expected.count }
-        return received == expected
+        return await onLoop { $0.received == expected }
     }
 }

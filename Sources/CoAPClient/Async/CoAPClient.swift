@@ -40,17 +40,22 @@ public actor CoAPClient {
     /// confirmable request, and ``CoAPConfiguration/nonConfirmableTimeout`` from that of another.
     public func send(_ request: CoAPRequest, timeout: Duration? = nil) async throws(CoAPError) -> CoAPResponse {
         let (box, loop) = (connectionOnLoop, loop)
-        let id = LoopConfined(ExchangeBox())
+        let exchange = LoopConfined(ExchangeBox())
         let result: Result<CoAPResponse, CoAPError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
+                // The cancellation may have come before the request.
+                if exchange.value.isCancelled { return continuation.resume(returning: .failure(.cancelled)) }
                 do throws(CoAPError) {
-                    id.value.id = try connection.send(request, timeout: timeout) {
+                    exchange.value.id = try connection.send(request, timeout: timeout) {
                         continuation.resume(returning: $0)
                     }
                 } catch { continuation.resume(returning: .failure(error)) }
             }
         } onCancel: {
-            loop.execute { if let id = id.value.id { box.value.cancel(id) } }
+            loop.execute {
+                exchange.value.isCancelled = true
+                if let id = exchange.value.id { box.value.cancel(id) }
+            }
         }
         return try result.get()
     }
@@ -115,6 +120,7 @@ public actor CoAPClient {
 /// The name of a request, between its start and its cancellation. Used on the loop only.
 private final class ExchangeBox {
     var id: CoAPExchangeID?
+    var isCancelled = false
 }
 
 extension CoAPSeed {

@@ -118,14 +118,29 @@ final class PendingRequest {
     }
 }
 
+/// Something that has happened or not. Confined to the loop.
+final class Flag {
+    var isSet = false
+}
+
+/// Who waits for the messages of a subscription, once. Confined to the loop.
+final class SubscriptionReader {
+    var continuation: CheckedContinuation<[MQTTMessage], Never>?
+    /// The cancellation may come before the read.
+    var isCancelled = false
+
+    func resume(_ messages: [MQTTMessage]) {
+        continuation?.resume(returning: messages)
+        continuation = nil
+    }
+}
+
 /// The messages of one subscription that wait for their reader. Confined to the loop.
 final class SubscriptionBuffer {
-    typealias Reader = CheckedContinuation<[MQTTMessage], Never>
-
     let filter: [UInt8]
     private let limit: Int
     private var messages: [MQTTMessage] = []
-    private var reader: Reader?
+    private var reader: SubscriptionReader?
     private var isFinished = false
 
     init(filter: [UInt8], limit: Int) {
@@ -144,32 +159,36 @@ final class SubscriptionBuffer {
     func append(_ message: MQTTMessage) {
         if let reader {
             self.reader = nil
-            reader.resume(returning: [message])
+            reader.resume([message])
         } else {
             messages.append(message)
         }
     }
 
     /// Gives the reader all that is there; waits for a message if there is none. No messages: the end.
-    func read(_ reader: Reader) {
-        if messages.isEmpty && !isFinished {
-            self.reader?.resume(returning: [])
+    func read(_ reader: SubscriptionReader) {
+        if reader.isCancelled {
+            reader.resume([])
+        } else if messages.isEmpty && !isFinished {
+            self.reader?.resume([])
             self.reader = reader
         } else {
-            reader.resume(returning: messages)
+            reader.resume(messages)
             messages = []
         }
     }
 
     func finish() {
         isFinished = true
-        reader?.resume(returning: [])
+        reader?.resume([])
         reader = nil
     }
 
-    func cancelRead() {
-        reader?.resume(returning: [])
-        reader = nil
+    func cancel(_ reader: SubscriptionReader) {
+        reader.isCancelled = true
+        guard self.reader === reader else { return }
+        reader.resume([])
+        self.reader = nil
     }
 }
 #endif

@@ -64,10 +64,18 @@ public actor MQTTClient {
     public func connect() async throws(MQTTError) {
         let box = coreOnLoop
         let loop = self.loop
+        let isCancelled = LoopConfined(Flag())
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { core.connect($0) }
+            await withCheckedContinuation { (continuation: ClientCore.Signal) in
+                // The cancellation may have come before the attempt.
+                if isCancelled.value.isSet { return continuation.resume(returning: .failure(.cancelled)) }
+                core.connect(continuation)
+            }
         } onCancel: {
-            loop.execute { if !box.value.connection.isConnected { box.value.connection.disconnect() } }
+            loop.execute {
+                isCancelled.value.isSet = true
+                if !box.value.connection.isConnected { box.value.connection.disconnect() }
+            }
         }
         if Task.isCancelled, case .failure = result { throw .cancelled }
         try result.get()
@@ -156,11 +164,15 @@ public actor MQTTClient {
 
     func messages(of buffer: LoopConfined<SubscriptionBuffer>) async -> [MQTTMessage] {
         let loop = self.loop
+        let reader = LoopConfined(SubscriptionReader())
         return await withTaskCancellationHandler {
             defer { core.connection.resumeReceiving() }
-            return await withCheckedContinuation { buffer.value.read($0) }
+            return await withCheckedContinuation { continuation in
+                reader.value.continuation = continuation
+                buffer.value.read(reader.value)
+            }
         } onCancel: {
-            loop.execute { buffer.value.cancelRead() }
+            loop.execute { buffer.value.cancel(reader.value) }
         }
     }
 
