@@ -219,16 +219,26 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
     private func check() {
         guard let waiter, condition?(self) ?? true else { return }
         (self.waiter, condition) = (nil, nil)
+        order.withLock {}
         waiter.resume()
     }
 
     // MARK: From a test
 
+    /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
+    private let order = FutexLock()
+
     /// Calls `body` on the loop.
     @discardableResult func onLoop<Value: Sendable>(_ body: @escaping @Sendable (TLSClient) -> Value) async -> Value {
-        await withCheckedContinuation { continuation in
-            loop.execute { continuation.resume(returning: body(self)) }
+        let value = await withCheckedContinuation { continuation in
+            loop.execute {
+                let value = body(self)
+                self.order.withLock {}
+                continuation.resume(returning: value)
+            }
         }
+        order.withLock {}
+        return value
     }
 
     /// Waits for a condition, or the end.
@@ -240,6 +250,7 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
                 self.check()
             }
         }
+        order.withLock {}
     }
 
     /// Waits for a condition of which the client itself is not told.
