@@ -17,6 +17,8 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     var onReceive: ((Probe) -> Void)?
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
+    /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
+    private let order = FutexLock()
 
     func opened() { isOpen = true; check() }
     func received(_ bytes: Span<UInt8>) -> Int {
@@ -39,6 +41,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
         guard let waiter, condition?(self) ?? true else { return }
         self.waiter = nil
         condition = nil
+        order.withLock {}
         waiter.resume()
     }
     func wait(on loop: EventLoop, for condition: @escaping @Sendable (Probe) -> Bool) async {
@@ -49,6 +52,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
                 self.check()
             }
         }
+        order.withLock {}
     }
 }
 
