@@ -131,11 +131,13 @@ final class TestProgram: Sendable {
     init(_ name: String, _ arguments: [String]) throws {
         let program = findProgram(name) ?? name
         directory = try temporaryDirectory()
-        let plugin = environmentValue("APUS_HUB_PLUGIN").map { ["APUS_HUB_PLUGIN=\($0)"] } ?? []
+        let environment = ["APUS_HUB_PLUGIN", "ASAN_OPTIONS", "TSAN_OPTIONS"].compactMap { name in
+            environmentValue(name).map { "\(name)=\($0)" }
+        }
         child = try ChildProcess(
             program,
             arguments: arguments,
-            environment: plugin,
+            environment: environment,
             outputPath: "\(directory)/output"
         )
     }
