@@ -35,7 +35,11 @@ let package = Package(
         .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
 
         // The stack.
-        .target(name: "Kernel", dependencies: ["CLinux"], swiftSettings: core),
+        .target(
+            name: "CKernel",
+            cSettings: [.enableWarning("all"), .enableWarning("extra")]
+        ),
+        .target(name: "Kernel", dependencies: ["CKernel", "CLinux"], swiftSettings: core),
         .target(name: "SAL", dependencies: ["Kernel", "CLinux"], swiftSettings: core),
         .target(name: "ATAdapter", dependencies: ["Kernel", "SAL"], swiftSettings: core),
         .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),

@@ -1,5 +1,4 @@
 #if os(Linux)
-internal import CLinux
 internal import Synchronization
 
 /// A short-term lock of one word: an uncontended lock or unlock is one atomic operation and no system call.
@@ -22,21 +21,6 @@ package final class FutexLock: Sendable {
 
     private func unlock() {
         if word.exchange(0, ordering: .releasing) == 2 { word.futexWake(1) }
-    }
-}
-
-extension Atomic where Value == UInt32 {
-    /// Sleeps while the word is `value`; may also return without a cause.
-    borrowing func futexWait(while value: UInt32) {
-        _ = unsafe clinux_futex_wait(address, value, nil)
-    }
-
-    /// Wakes up to `count` sleepers.
-    borrowing func futexWake(_ count: Int32) { unsafe clinux_futex_wake(address, count) }
-
-    private var address: UnsafeRawPointer {
-        // An Atomic has no address of its own in the language; this one lives in a class instance and does not move.
-        unsafe withUnsafePointer(to: self) { unsafe UnsafeRawPointer($0) }
     }
 }
 #endif

@@ -1,4 +1,5 @@
 #if os(Linux)
+internal import CKernel
 internal import CLinux
 internal import Synchronization
 
@@ -53,7 +54,6 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
     private var jobs: [UnownedJob] = []
     private var runningJobs: [UnownedJob] = []
-    private let thread = Atomic<UInt>(0)
 
     private let lock = FutexLock()
     private var sentJobs: [UnownedJob] = []
@@ -108,10 +108,30 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     /// The time of the loop's clock (CLOCK_MONOTONIC).
-    public var now: Duration { .nanoseconds(clinux_monotonic_ns()) }
+    public var now: Duration { KernelClock.now }
 
     /// Whether the caller runs on the loop's thread.
-    public var isOnLoop: Bool { thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+    public var isOnLoop: Bool {
+        unsafe ckernel_this_thread().pointee.loop == UnsafeMutableRawPointer(Unmanaged.passUnretained(self).toOpaque())
+    }
+
+    /// The loop that the caller runs on.
+    static var current: EventLoop? {
+        guard let loop = unsafe ckernel_this_thread().pointee.loop else { return nil }
+        return unsafe Unmanaged<EventLoop>.fromOpaque(loop).takeUnretainedValue()
+    }
+
+    /// The loop whose timers end the waits of tasks that run on none.
+    static let deadlines = EventLoop.start()
+
+    /// Makes the calling thread the loop's own while `body` runs.
+    private func onThisThread(_ body: () -> Void) {
+        let thread = unsafe ckernel_this_thread()
+        let outer = unsafe thread.pointee.loop
+        unsafe thread.pointee.loop = UnsafeMutableRawPointer(Unmanaged.passUnretained(self).toOpaque())
+        body()
+        unsafe thread.pointee.loop = outer
+    }
 
     /// Traps unless the caller runs on the loop's thread.
     public func preconditionOnLoop() { precondition(isOnLoop, "called off the loop that owns this object") }
@@ -120,18 +140,16 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     /// Runs the loop on the calling thread until ``stop()``.
     public func run() {
-        thread.store(UInt(pthread_self()), ordering: .relaxed)
-        lock.withLock { isAwake = true }
-        while turn() {}
-        letGo()
-        thread.store(0, ordering: .relaxed)
+        onThisThread {
+            lock.withLock { isAwake = true }
+            while turn() {}
+            letGo()
+        }
     }
 
     /// Does one turn on the calling thread, without waiting for anything: for tests that turn a loop themselves.
     package func runOneTurn() {
-        thread.store(UInt(pthread_self()), ordering: .relaxed)
-        _ = turn(mayWait: false)
-        thread.store(0, ordering: .relaxed)
+        onThisThread { _ = turn(mayWait: false) }
     }
 
     /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn. Handlers are not told: close what is

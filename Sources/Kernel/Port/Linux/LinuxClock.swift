@@ -1,0 +1,28 @@
+#if os(Linux)
+internal import CKernel
+
+/// The kernel's clock: CLOCK_MONOTONIC, in nanoseconds.
+public enum KernelClock {
+    /// The time since the clock's origin, which no jump of the time of day moves; an ``EventLoop`` counts on the same clock.
+    public static var now: Duration { .nanoseconds(nanoseconds) }
+
+    static var nanoseconds: Int64 { ckernel_monotonic_ns() }
+
+    static func units(milliseconds: Int) -> Int64 { multiply(milliseconds, by: 1_000_000) }
+
+    static func units(seconds: Int) -> Int64 { multiply(seconds, by: 1_000_000_000) }
+
+    /// Rounded up; what is too long for the clock is for ever.
+    static func units(_ duration: Duration) -> Int64 {
+        let (seconds, attoseconds) = duration.components
+        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        if overflow { return seconds > 0 ? .max : 0 }
+        return max(0, whole + (attoseconds + 999_999_999) / 1_000_000_000)
+    }
+
+    private static func multiply(_ count: Int, by unit: Int64) -> Int64 {
+        let (units, overflow) = Int64(count).multipliedReportingOverflow(by: unit)
+        return overflow ? (count > 0 ? .max : 0) : max(0, units)
+    }
+}
+#endif
