@@ -24,8 +24,7 @@ public final class Completion: KernelObject, @unchecked Sendable {
         let key = lock.enter()
         try checkAlive(key)
         isDone = true
-        lock.leave(key)
-        wakeAll(.granted)
+        wakeAll(key)
     }
 
     /// Makes it something that has not happened yet.
@@ -36,7 +35,7 @@ public final class Completion: KernelObject, @unchecked Sendable {
 extension Completion {
     /// Awaits that it happens.
     public nonisolated(nonsending) func wait(_ wait: Wait = .forever) async throws(KernelError) {
-        try await suspend(wait) { isDone }
+        try await suspend(wait) { _ in isDone }
     }
 }
 #endif

@@ -66,9 +66,12 @@ public final class Semaphore: KernelObject, @unchecked Sendable {
     public func postAll() throws(KernelError) {
         let key = lock.enter()
         try checkAlive(key)
-        let someoneWaits = !waiters.isEmpty
+        if !waiters.isEmpty {
+            word.store(0, ordering: .releasing)
+            return wakeAll(key)
+        }
         lock.leave(key)
-        if someoneWaits { wakeAll(.granted) } else { try post() }
+        try post()
     }
 
     private func take() -> Bool {
@@ -102,7 +105,7 @@ extension Semaphore {
     /// Takes a unit; awaits one if there is none.
     public nonisolated(nonsending) func wait(_ wait: Wait = .forever) async throws(KernelError) {
         if take() { return }
-        try await suspend(wait) { takeOrContest() }
+        try await suspend(wait) { _ in takeOrContest() }
     }
 }
 #endif

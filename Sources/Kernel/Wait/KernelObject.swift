@@ -16,18 +16,19 @@ public class KernelObject: @unchecked Sendable {
     /// Ends the object: everyone who waits for it is woken with ``KernelError/destroyed``, the highest priority first, and every later call
     /// throws that. To drop the last reference is enough where nobody waits.
     public final func destroy() {
-        lock.withLock { hasEnded = true }
+        let key = lock.enter()
+        hasEnded = true
         seal()
-        wakeAll(.destroyed)
+        wakeAll(key, .destroyed)
     }
 
-    /// Closes the ways around the lock, if the object has any.
+    /// Closes the ways around the lock, if the object has any; called under the lock.
     func seal() {}
 
     /// Whether the object has been destroyed; call it under the lock.
     final var isEnded: Bool { hasEnded }
 
-    /// As ``wait(_:rank:slot:request:key:)``, once the lock has been taken: throws if the object is destroyed.
+    /// Leaves the lock and throws if the object is destroyed.
     final func checkAlive(_ key: LockKey) throws(KernelError) {
         if hasEnded {
             lock.leave(key)

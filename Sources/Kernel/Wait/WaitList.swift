@@ -23,6 +23,9 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
 /// so that to insert takes as many steps as there are priorities in use, however many wait. Touch it under the lock of its object only.
 @safe struct WaitList {
     private(set) var first: WaiterPointer?
+    private var last: WaiterPointer?
+    /// How many wait.
+    private(set) var count: UInt32 = 0
 
     var isEmpty: Bool { unsafe first == nil }
 
@@ -30,6 +33,7 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
     mutating func insert(_ waiter: WaiterPointer) {
         let rank = unsafe waiter.pointee.rank
         unsafe waiter.pointee.isListed = true
+        count &+= 1
         // The last leader whose priority is not lower, and the one behind it.
         var leader: WaiterPointer?
         var after = unsafe first
@@ -65,6 +69,7 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
         let next = unsafe waiter.pointee.next
         let previous = unsafe waiter.pointee.previous
         unsafe waiter.pointee.isListed = false
+        count &-= 1
         if let next = unsafe next { unsafe next.pointee.previous = previous } else { unsafe last = previous }
         if let previous = unsafe previous { unsafe previous.pointee.next = next } else { unsafe first = next }
         guard unsafe waiter.pointee.isLeader else { return }
@@ -86,6 +91,4 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
         unsafe remove(waiter)
         return unsafe waiter
     }
-
-    private var last: WaiterPointer?
 }

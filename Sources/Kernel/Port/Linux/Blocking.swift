@@ -5,14 +5,13 @@ internal import Synchronization
 extension KernelObject {
     /// Waits in the list: call it with the lock held, it returns without. Throws what the wait ended with, unless that was a grant.
     ///
-    /// `behind` is 32 to stand behind all those who wait with 0. What is handed over goes to `slot` or comes from there; `request` is what is
-    /// wanted, in the object's own terms.
+    /// `behind` is 32 to stand behind all those who wait with 0. `slot` says what is wanted, and takes what is handed over, in the object's own
+    /// terms.
     @safe final func block(
         _ key: LockKey,
         _ wait: Wait,
         behind: UInt8 = 0,
-        slot: UnsafeMutableRawPointer? = nil,
-        request: UInt32 = 0
+        slot: UnsafeMutableRawPointer? = nil
     ) throws(KernelError) {
         guard wait.raw != 0 else {
             lock.leave(key)
@@ -22,14 +21,13 @@ extension KernelObject {
         let waiter = unsafe Waiter.ofThisThread
         unsafe waiter.pointee.rank = thread.pointee.priority + behind
         unsafe waiter.pointee.slot = slot
-        unsafe waiter.pointee.request = request
         unsafe waiter.pointee.outcome = .waiting
         unsafe waiter.pointee.word.store(0, ordering: .relaxed)
         unsafe waiters.insert(waiter)
         lock.leave(key)
         let task = KernelTask.current
         unsafe task?.beginWait(for: self, unsafe waiter)
-        let deadline = wait == .forever ? .max : wait.deadline(from: KernelClock.nanoseconds)
+        let deadline = wait == .forever ? .max : wait.deadline(from: KernelClock.units)
         if unsafe !waiter.pointee.park(until: deadline) {
             unsafe end(waiter, .timedOut)
             // Either ended just now, or somebody else is about to end it.
@@ -60,10 +58,11 @@ extension KernelObject {
         }
     }
 
-    /// Ends the wait of everyone who waits now.
-    final func wakeAll(_ outcome: Outcome) {
+    /// Ends the wait of everyone who waits now: call it with the lock held, it returns without.
+    final func wakeAll(_ key: LockKey, _ outcome: Outcome = .granted) {
         var wakeUps = WakeUps()
-        lock.withLock { while let waiter = unsafe waiters.popFirst() { unsafe wakeUps.add(waiter, outcome) } }
+        while let waiter = unsafe waiters.popFirst() { unsafe wakeUps.add(waiter, outcome) }
+        lock.leave(key)
         wakeUps.perform()
     }
 }

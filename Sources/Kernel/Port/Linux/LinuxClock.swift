@@ -4,9 +4,12 @@ internal import CKernel
 /// The kernel's clock: CLOCK_MONOTONIC, in nanoseconds.
 public enum KernelClock {
     /// The time since the clock's origin, which no jump of the time of day moves; an ``EventLoop`` counts on the same clock.
-    public static var now: Duration { .nanoseconds(nanoseconds) }
+    public static var now: Duration { .nanoseconds(units) }
 
-    static var nanoseconds: Int64 { ckernel_monotonic_ns() }
+    /// The same in the clock's units.
+    static var units: Int64 { ckernel_monotonic_ns() }
+
+    static func duration(units: Int64) -> Duration { .nanoseconds(units) }
 
     static func units(milliseconds: Int) -> Int64 { multiply(milliseconds, by: 1_000_000) }
 

@@ -95,7 +95,7 @@ internal import Synchronization
             awaiting.add(1, ordering: .sequentiallyConsistent)
             defer { awaiting.subtract(1, ordering: .relaxed) }
             // Who unlocks it either sees that somebody awaits it, or leaves it free for this look.
-            try await suspend(limit) { owner == 0 }
+            try await suspend(limit) { _ in owner == 0 }
             guard deaths.load(ordering: .relaxed) == before else { throw .ownerDied }
         }
         defer { unlockHeld() }
@@ -162,7 +162,7 @@ internal import Synchronization
         }
         if isSealed.load(ordering: .relaxed) { throw .destroyed }
         guard wait != .noWait else { throw .wouldBlock }
-        let deadline = wait == .forever ? .max : wait.deadline(from: KernelClock.nanoseconds)
+        let deadline = wait == .forever ? .max : wait.deadline(from: KernelClock.units)
         var contender = unsafe Contender(thread: thread.pointee.tid, deadline: timespec(nanoseconds: deadline))
         try unsafe withUnsafeMutablePointer(to: &contender) { (contender) throws(KernelError) in
             let key = lock.enter()
@@ -206,17 +206,15 @@ internal import Synchronization
         if let previous = unsafe previous { unsafe previous.pointee.next = next } else { unsafe contenders = next }
     }
 
-    /// Ends the waits in the system of one thread, or of all.
+    /// Ends the waits in the system of one thread, or of all; call it under the lock.
     func endContention(of thread: UInt32? = nil, _ outcome: Outcome) {
-        lock.withLock {
-            var next = unsafe contenders
-            while let contender = unsafe next {
-                unsafe next = contender.pointee.next
-                if let thread, unsafe contender.pointee.thread != thread { continue }
-                unsafe contender.pointee.outcome = outcome
-                unsafe contender.pointee.deadline = timespec()
-                unsafe ckernel_interrupt(contender.pointee.thread)
-            }
+        var next = unsafe contenders
+        while let contender = unsafe next {
+            unsafe next = contender.pointee.next
+            if let thread, unsafe contender.pointee.thread != thread { continue }
+            unsafe contender.pointee.outcome = outcome
+            unsafe contender.pointee.deadline = timespec()
+            unsafe ckernel_interrupt(contender.pointee.thread)
         }
     }
 
@@ -233,7 +231,7 @@ internal import Synchronization
             mutex.nesting = 0
             mutex.deaths.add(1, ordering: .relaxed)
             unsafe mutex.release(thread.pointee.tid)
-            mutex.wakeAll(.ownerDied)
+            mutex.wakeAll(mutex.lock.enter(), .ownerDied)
         }
     }
 }

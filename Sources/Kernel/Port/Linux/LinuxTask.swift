@@ -199,7 +199,7 @@ public final class KernelTask: @unchecked Sendable {
     private static func cancelWait(_ core: borrowing Core) {
         if let object = core.object, let waiter = unsafe core.waiter { unsafe object.end(waiter, .cancelled) }
         if let mutex = core.mutex, let thread = unsafe core.thread {
-            unsafe mutex.endContention(of: thread.pointee.tid, .cancelled)
+            mutex.lock.withLock { unsafe mutex.endContention(of: thread.pointee.tid, .cancelled) }
         }
     }
 

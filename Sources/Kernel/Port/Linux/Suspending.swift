@@ -8,18 +8,19 @@ extension KernelObject {
         _ wait: Wait,
         behind: UInt8 = 0,
         slot: UnsafeMutableRawPointer? = nil,
-        request: UInt32 = 0,
-        unless attempt: () -> Bool
+        unless attempt: (inout WakeUps) -> Bool
     ) async throws(KernelError) {
         guard wait.raw != 0 else {
             let key = lock.enter()
             try checkAlive(key)
-            let done = attempt()
+            var wakeUps = WakeUps()
+            let done = attempt(&wakeUps)
             lock.leave(key)
+            wakeUps.perform()
             if done { return }
             throw .wouldBlock
         }
-        let waiter = unsafe AsyncWait(on: self, behind: behind, slot: slot, request: request)
+        let waiter = unsafe AsyncWait(on: self, behind: behind, slot: slot)
         await withTaskCancellationHandler {
             unsafe await withUnsafeContinuation { continuation in
                 if unsafe begin(waiter.pointer, continuation, unless: attempt) { waiter.arm(wait) }
@@ -35,12 +36,13 @@ extension KernelObject {
     private final func begin(
         _ waiter: WaiterPointer,
         _ continuation: UnsafeContinuation<Void, Never>,
-        unless attempt: () -> Bool
+        unless attempt: (inout WakeUps) -> Bool
     ) -> Bool {
+        var wakeUps = WakeUps()
         let key = lock.enter()
         if isEnded {
             unsafe waiter.pointee.outcome = .destroyed
-        } else if attempt() {
+        } else if attempt(&wakeUps) {
             unsafe waiter.pointee.outcome = .granted
         } else if unsafe waiter.pointee.isCancelled {
             unsafe waiter.pointee.outcome = .cancelled
@@ -51,6 +53,7 @@ extension KernelObject {
             return true
         }
         lock.leave(key)
+        wakeUps.perform()
         unsafe continuation.resume()
         return false
     }
@@ -65,14 +68,13 @@ private final class AsyncWait: TimerHandler, @unchecked Sendable {
     private var timer: Timer?
     private var armedOn: EventLoop?
 
-    init(on object: KernelObject, behind: UInt8, slot: UnsafeMutableRawPointer?, request: UInt32) {
+    init(on object: KernelObject, behind: UInt8, slot: UnsafeMutableRawPointer?) {
         self.object = object
         unsafe pointer = .allocate(capacity: 1)
         // The priorities of Swift's tasks are 9 (background) to 25 (high), the higher the more urgent.
         let priority = 31 - min(Task.currentPriority.rawValue, 31)
         unsafe pointer.initialize(to: Waiter(priority: priority + behind))
         unsafe pointer.pointee.slot = slot
-        unsafe pointer.pointee.request = request
     }
 
     deinit { unsafe pointer.deinitialize(count: 1).deallocate() }
@@ -88,7 +90,7 @@ private final class AsyncWait: TimerHandler, @unchecked Sendable {
     /// Has the wait end when its time passes: by the loop that the task runs on, or else by one that is there for that.
     func arm(_ wait: Wait) {
         guard wait != .forever else { return }
-        let deadline = Duration.nanoseconds(wait.deadline(from: KernelClock.nanoseconds))
+        let deadline = Duration.nanoseconds(wait.deadline(from: KernelClock.units))
         if let loop = EventLoop.current { return start(at: deadline, on: loop) }
         let loop = EventLoop.deadlines
         armedOn = loop

@@ -14,10 +14,8 @@ internal import Synchronization
     var isLeader = false
     /// Set under the lock of the object; read by the waiter once `word` is 1.
     var outcome = Outcome.waiting
-    /// What is handed over goes here, or comes from here.
+    /// What the waiter wants, and where it wants it, in the terms of the object.
     var slot: UnsafeMutableRawPointer?
-    /// What the waiter wants, in the terms of the object.
-    var request: UInt32 = 0
     /// Whether the task was cancelled before it was listed.
     var isCancelled = false
     /// What a Swift task goes on with.
