@@ -39,6 +39,11 @@ void ckernel_thread_prepare(struct ckernel_thread *thread) {
     thread->tid = (uint32_t)syscall(SYS_gettid);
     thread->priority = 10;
     pthread_setspecific(at_exit, thread);
+    // Threads of Dispatch, and those that they start, block all signals.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, interrupt_signal);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 
 int ckernel_futex_lock_pi(const void *word, const volatile struct timespec *deadline) {

@@ -101,7 +101,9 @@ extension ReadWriteLock {
     #if !hasFeature(Embedded)
     @available(*, noasync, message: "await it in async code")
     #endif
-    public func withReading<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError) -> Result {
+    public func withReading<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError)
+        -> Result
+    {
         try lockForReading(wait)
         let result = body()
         try unlockAfterReading()
@@ -112,7 +114,9 @@ extension ReadWriteLock {
     #if !hasFeature(Embedded)
     @available(*, noasync, message: "await it in async code")
     #endif
-    public func withWriting<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError) -> Result {
+    public func withWriting<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError)
+        -> Result
+    {
         try lockForWriting(wait)
         let result = body()
         try unlockAfterWriting()

@@ -28,9 +28,9 @@ internal import Synchronization
 
     /// A thread that waits in the system.
     @safe private struct Contender {
-        let thread: UInt32
-        /// The system looks at it again when ``ckernel_interrupt(_:)`` tells it to.
+        /// The first member, whose place the system is told: it looks at it again when ``ckernel_interrupt(_:)`` tells it to.
         var deadline: timespec
+        let thread: UInt32
         var outcome = Outcome.waiting
         var next: UnsafeMutablePointer<Contender>?
         var previous: UnsafeMutablePointer<Contender>?
@@ -163,7 +163,7 @@ internal import Synchronization
         if isSealed.load(ordering: .relaxed) { throw .destroyed }
         guard wait != .noWait else { throw .wouldBlock }
         let deadline = wait == .forever ? .max : wait.deadline(from: KernelClock.units)
-        var contender = unsafe Contender(thread: thread.pointee.tid, deadline: timespec(nanoseconds: deadline))
+        var contender = unsafe Contender(deadline: timespec(nanoseconds: deadline), thread: thread.pointee.tid)
         try unsafe withUnsafeMutablePointer(to: &contender) { (contender) throws(KernelError) in
             let key = lock.enter()
             try checkAlive(key)
@@ -172,7 +172,7 @@ internal import Synchronization
             lock.leave(key)
             let task = KernelTask.current
             task?.beginWait(forMutex: self)
-            let result = unsafe word.futexLockPI(until: &contender.pointee.deadline)
+            let result = unsafe word.futexLockPI(until: UnsafeRawPointer(contender).assumingMemoryBound(to: timespec.self))
             task?.endWait()
             let outcome = lock.withLock {
                 unsafe unlist(contender)
