@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <malloc.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -38,16 +37,6 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
-
-/// Waits while `*word` is `expected`; a NULL timeout waits for ever. Returns 0 or an errno.
-static inline int clinux_futex_wait(const void *word, uint32_t expected, const struct timespec *timeout) {
-    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout, NULL, 0) == 0 ? 0 : errno;
-}
-
-/// Wakes up to `count` waiters of `word`.
-static inline void clinux_futex_wake(const void *word, int count) {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
-}
 
 /// Makes `fd` non-blocking and keeps it from child processes.
 static inline int clinux_set_nonblocking(int fd) {

@@ -219,25 +219,25 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
     private func check() {
         guard let waiter, condition?(self) ?? true else { return }
         (self.waiter, condition) = (nil, nil)
-        order.withLock {}
+        order.withLock { _ in }
         waiter.resume()
     }
 
     // MARK: From a test
 
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = FutexLock()
+    private let order = Guarded(())
 
     /// Calls `body` on the loop.
     @discardableResult func onLoop<Value: Sendable>(_ body: @escaping @Sendable (TLSClient) -> Value) async -> Value {
         let value = await withCheckedContinuation { continuation in
             loop.execute {
                 let value = body(self)
-                self.order.withLock {}
+                self.order.withLock { _ in }
                 continuation.resume(returning: value)
             }
         }
-        order.withLock {}
+        order.withLock { _ in }
         return value
     }
 
@@ -250,7 +250,7 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
                 self.check()
             }
         }
-        order.withLock {}
+        order.withLock { _ in }
     }
 
     /// Waits for a condition of which the client itself is not told.

@@ -20,7 +20,7 @@ final class DatagramProbe: DatagramHandler, @unchecked Sendable {
     private var condition: (@Sendable (DatagramProbe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = FutexLock()
+    private let order = Guarded(())
 
     func opened() { isOpen = true; check() }
     func received(_ datagram: Span<UInt8>, from peer: SocketAddress, truncated: Bool) {
@@ -36,7 +36,7 @@ final class DatagramProbe: DatagramHandler, @unchecked Sendable {
     private func check() {
         guard let waiter, condition?(self) ?? true else { return }
         (self.waiter, condition) = (nil, nil)
-        order.withLock {}
+        order.withLock { _ in }
         waiter.resume()
     }
     func wait(on loop: EventLoop, for condition: @escaping @Sendable (DatagramProbe) -> Bool) async {
@@ -47,7 +47,7 @@ final class DatagramProbe: DatagramHandler, @unchecked Sendable {
                 self.check()
             }
         }
-        order.withLock {}
+        order.withLock { _ in }
     }
 }
 

@@ -18,7 +18,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = FutexLock()
+    private let order = Guarded(())
 
     func opened() { isOpen = true; check() }
     func received(_ bytes: Span<UInt8>) -> Int {
@@ -41,7 +41,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
         guard let waiter, condition?(self) ?? true else { return }
         self.waiter = nil
         condition = nil
-        order.withLock {}
+        order.withLock { _ in }
         waiter.resume()
     }
     func wait(on loop: EventLoop, for condition: @escaping @Sendable (Probe) -> Bool) async {
@@ -52,7 +52,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
                 self.check()
             }
         }
-        order.withLock {}
+        order.withLock { _ in }
     }
 }
 

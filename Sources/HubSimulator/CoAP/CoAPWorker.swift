@@ -43,7 +43,7 @@ final class CoAPWorker: @unchecked Sendable {
     }()
 
     /// Ports are found and then bound by libcoap; two endpoints of a process must not find the same one.
-    private static let binding = FutexLock()
+    private static let binding = Guarded(())
 
     init(port: UInt16, behavior: CoAPBehavior, rules: CoAPHubRules) throws(CoAPEndpointError) {
         _ = Self.setUp
@@ -51,7 +51,7 @@ final class CoAPWorker: @unchecked Sendable {
         shared = Guarded(Shared(behavior: behavior))
         guard let context = coap_new_context(nil) else { throw .setUpFailed }
         do throws(CoAPEndpointError) {
-            self.port = try Self.binding.withLock { () throws(CoAPEndpointError) in
+            self.port = try Self.binding.withLock { (_) throws(CoAPEndpointError) in
                 // Between the two, another program may take a port that was free.
                 for _ in 0..<(port == 0 ? 20 : 1) {
                     let found = try Self.freePort(port)

@@ -3,7 +3,7 @@
 @safe
 package final class Guarded<Value>: @unchecked Sendable {
     // @unchecked: `value` is only reached through `withLock`.
-    private let lock = FutexLock()
+    private let lock = ObjectLock()
     private var value: Value
 
     package init(_ value: Value) { self.value = value }
@@ -11,7 +11,9 @@ package final class Guarded<Value>: @unchecked Sendable {
     package func withLock<Result, Failure: Error>(_ body: (inout Value) throws(Failure) -> Result) throws(Failure)
         -> Result
     {
-        try lock.withLock { () throws(Failure) in try body(&value) }
+        let key = lock.enter()
+        defer { lock.leave(key) }
+        return try body(&value)
     }
 }
 #endif

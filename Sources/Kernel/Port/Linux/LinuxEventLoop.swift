@@ -55,7 +55,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var jobs: [UnownedJob] = []
     private var runningJobs: [UnownedJob] = []
 
-    private let lock = FutexLock()
+    private let lock = ObjectLock()
     private var sentJobs: [UnownedJob] = []
     private var sentWork: [@Sendable () -> Void] = []
     private var isAwake = false

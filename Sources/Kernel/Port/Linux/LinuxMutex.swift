@@ -172,7 +172,9 @@ internal import Synchronization
             lock.leave(key)
             let task = KernelTask.current
             task?.beginWait(forMutex: self)
-            let result = unsafe word.futexLockPI(until: UnsafeRawPointer(contender).assumingMemoryBound(to: timespec.self))
+            let result = unsafe word.futexLockPI(
+                until: UnsafeRawPointer(contender).assumingMemoryBound(to: timespec.self)
+            )
             task?.endWait()
             let outcome = lock.withLock {
                 unsafe unlist(contender)
