@@ -85,5 +85,23 @@ void ckernel_set_name(const char *name) {
     pthread_setname_np(pthread_self(), first);
 }
 
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+
+int ckernel_epoll_wait(int epoll, struct epoll_event *events, int count, int64_t nanoseconds) {
+    static volatile bool is_old;
+    if (nanoseconds <= 0) return epoll_wait(epoll, events, count, nanoseconds < 0 ? -1 : 0);
+    if (!is_old) {
+        struct timespec timeout = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+        int result = (int)syscall(SYS_epoll_pwait2, epoll, events, count, &timeout, NULL, 0);
+        if (result >= 0 || errno != ENOSYS) return result;
+        // Linux before 5.11 counts milliseconds.
+        is_old = true;
+    }
+    int64_t milliseconds = (nanoseconds + 999999) / 1000000;
+    return epoll_wait(epoll, events, count, milliseconds > 86400000 ? 86400000 : (int)milliseconds);
+}
+
 void ckernel_interrupt(uint32_t tid) { syscall(SYS_tgkill, getpid(), tid, interrupt_signal); }
 #endif

@@ -226,7 +226,7 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
     // MARK: From a test
 
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = Guarded(())
+    private let order = Guarded(false)
 
     /// Calls `body` on the loop.
     @discardableResult func onLoop<Value: Sendable>(_ body: @escaping @Sendable (TLSClient) -> Value) async -> Value {

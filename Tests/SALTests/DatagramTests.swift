@@ -20,7 +20,7 @@ final class DatagramProbe: DatagramHandler, @unchecked Sendable {
     private var condition: (@Sendable (DatagramProbe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = Guarded(())
+    private let order = Guarded(false)
 
     func opened() { isOpen = true; check() }
     func received(_ datagram: Span<UInt8>, from peer: SocketAddress, truncated: Bool) {

@@ -18,7 +18,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
-    private let order = Guarded(())
+    private let order = Guarded(false)
 
     func opened() { isOpen = true; check() }
     func received(_ bytes: Span<UInt8>) -> Int {

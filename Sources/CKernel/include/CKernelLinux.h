@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,6 +77,9 @@ static inline int64_t ckernel_monotonic_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+/// epoll_wait with a timeout in nanoseconds; below 0 for ever.
+int ckernel_epoll_wait(int epoll, struct epoll_event *_Nonnull events, int count, int64_t nanoseconds);
 
 /// Gives a thread the real-time policy SCHED_FIFO. Returns 0 or an errno.
 static inline int ckernel_set_realtime(pthread_t thread, int priority) {

@@ -43,7 +43,7 @@ final class CoAPWorker: @unchecked Sendable {
     }()
 
     /// Ports are found and then bound by libcoap; two endpoints of a process must not find the same one.
-    private static let binding = Guarded(())
+    private static let binding = Guarded(false)
 
     init(port: UInt16, behavior: CoAPBehavior, rules: CoAPHubRules) throws(CoAPEndpointError) {
         _ = Self.setUp

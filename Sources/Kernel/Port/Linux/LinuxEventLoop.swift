@@ -216,7 +216,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             return (isStopping, idle)
         }
         if stopping { return false }
-        poll(timeout: idle && mayWait ? timeoutMilliseconds : 0)
+        poll(timeout: idle && mayWait ? idleTime : 0)
         return true
     }
 
@@ -237,17 +237,14 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         runningJobs.removeAll(keepingCapacity: true)
     }
 
-    private var timeoutMilliseconds: Int32 {
+    /// How long nothing is to be done, in nanoseconds: rounded up, so that the timer is due when the wait ends; below 0 for ever.
+    private var idleTime: Int64 {
         guard let deadline = timers.deadline else { return -1 }
-        let wait = (deadline - now).components
-        if wait.seconds < 0 || (wait.seconds == 0 && wait.attoseconds <= 0) { return 0 }
-        if wait.seconds > 86_400 { return 86_400_000 }
-        // Rounded up, so that the timer is due when the wait ends.
-        return Int32(wait.seconds * 1000 + (wait.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+        return KernelClock.units(deadline - now)
     }
 
-    private func poll(timeout: Int32) {
-        let count = unsafe epoll_wait(epoll, events.baseAddress, Int32(events.count), timeout)
+    private func poll(timeout: Int64) {
+        let count = unsafe ckernel_epoll_wait(epoll, events.baseAddress.unsafelyUnwrapped, Int32(events.count), timeout)
         guard count > 0 else { return }
         for index in 0..<Int(count) {
             let event = unsafe events[index]

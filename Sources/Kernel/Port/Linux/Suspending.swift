@@ -1,5 +1,6 @@
 #if os(Linux)
 internal import CKernel
+internal import Synchronization
 
 extension KernelObject {
     /// Has the calling Swift task wait in the list, unless `attempt`, called under the lock, gets what it wants at once. Its executor is free
@@ -28,6 +29,8 @@ extension KernelObject {
         } onCancel: {
             waiter.cancel()
         }
+        // Orders what was done before the wait ended and what comes now, for tools that do not see into continuations.
+        _ = unsafe waiter.pointer.pointee.word.load(ordering: .acquiring)
         waiter.disarm()
         try unsafe waiter.pointer.pointee.outcome.check()
     }

@@ -100,6 +100,7 @@ enum ThreadEnd {
             // From the store on, a thread's waiter is the thread's again.
             unsafe first = waiter.pointee.next
             if let continuation = unsafe waiter.pointee.continuation {
+                unsafe waiter.pointee.word.store(1, ordering: .releasing)
                 unsafe continuation.resume()
             } else {
                 if unsafe waiter.pointee.word.exchange(1, ordering: .acquiringAndReleasing) == 2 {
