@@ -78,6 +78,18 @@ int ckernel_futex_lock_pi(const void *word, const volatile struct timespec *dead
 
 void ckernel_at_thread_end(void (*ended)(struct ckernel_thread *thread)) { ckernel_thread_ended = ended; }
 
+// The two functions of Swift's runtime that withTaskCancellationHandler calls.
+typedef __attribute__((swiftcall)) void (*cancellation_handler)(__attribute__((swift_context)) void *context);
+extern __attribute__((swiftcall)) void *swift_task_addCancellationHandler(cancellation_handler handler, void *context);
+extern __attribute__((swiftcall)) void swift_task_removeCancellationHandler(void *record);
+
+static void (*on_cancellation)(void *waiter);
+static __attribute__((swiftcall)) void cancelled(__attribute__((swift_context)) void *waiter) { on_cancellation(waiter); }
+
+void ckernel_at_cancellation(void (*handler)(void *waiter)) { on_cancellation = handler; }
+void *ckernel_add_cancellation_handler(void *waiter) { return swift_task_addCancellationHandler(cancelled, waiter); }
+void ckernel_remove_cancellation_handler(void *record) { swift_task_removeCancellationHandler(record); }
+
 void ckernel_set_name(const char *name) {
     char first[16];
     strncpy(first, name, 15);

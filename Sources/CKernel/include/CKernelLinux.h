@@ -78,6 +78,14 @@ static inline int64_t ckernel_monotonic_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/// Has `cancelled` called with the argument of ckernel_add_cancellation_handler when a task is cancelled.
+void ckernel_at_cancellation(void (*_Nonnull cancelled)(void *_Nonnull waiter));
+
+/// As the standard library's withTaskCancellationHandler, but without its closures, each of which is a switch of executors. Between the two
+/// calls the task must not end, and takes and gives back what it allocates in order.
+void *_Nonnull ckernel_add_cancellation_handler(void *_Nonnull waiter);
+void ckernel_remove_cancellation_handler(void *_Nonnull record);
+
 /// epoll_wait with a timeout in nanoseconds; below 0 for ever.
 int ckernel_epoll_wait(int epoll, struct epoll_event *_Nonnull events, int count, int64_t nanoseconds);
 

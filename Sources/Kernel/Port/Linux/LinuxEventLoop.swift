@@ -54,6 +54,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
     private var jobs: [UnownedJob] = []
     private var runningJobs: [UnownedJob] = []
+    private static let jobsPerTurn = 256
 
     private let lock = ObjectLock()
     private var sentJobs: [UnownedJob] = []
@@ -229,12 +230,16 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             return sentWork
         }
         for item in work { item() }
-        // What these jobs enqueue runs in the next turn, after the sockets had theirs.
-        swap(&jobs, &runningJobs)
+        // What these jobs enqueue runs in this turn too, up to a limit: then the sockets have theirs.
         let executor = unsafe asUnownedSerialExecutor()
         let taskExecutor = unsafe asUnownedTaskExecutor()
-        for job in runningJobs { unsafe job.runSynchronously(isolatedTo: executor, taskExecutor: taskExecutor) }
-        runningJobs.removeAll(keepingCapacity: true)
+        var left = Self.jobsPerTurn
+        while !jobs.isEmpty, left > 0 {
+            swap(&jobs, &runningJobs)
+            left -= runningJobs.count
+            for job in runningJobs { unsafe job.runSynchronously(isolatedTo: executor, taskExecutor: taskExecutor) }
+            runningJobs.removeAll(keepingCapacity: true)
+        }
     }
 
     /// How long nothing is to be done, in nanoseconds: rounded up, so that the timer is due when the wait ends; below 0 for ever.

@@ -5,34 +5,43 @@ internal import Synchronization
 extension KernelObject {
     /// Has the calling Swift task wait in the list, unless `attempt`, called under the lock, gets what it wants at once. Its executor is free
     /// meanwhile. Throws what the wait ended with, unless that was a grant.
-    @safe nonisolated(nonsending) final func suspend(
+    @inline(__always) @safe final func suspend(
         _ wait: Wait,
         behind: UInt8 = 0,
         slot: UnsafeMutableRawPointer? = nil,
+        isolation: isolated (any Actor)? = #isolation,
         unless attempt: (inout WakeUps) -> Bool
     ) async throws(KernelError) {
         guard wait.raw != 0 else {
+            var wakeUps = WakeUps()
             let key = lock.enter()
             try checkAlive(key)
-            var wakeUps = WakeUps()
             let done = attempt(&wakeUps)
             lock.leave(key)
             wakeUps.perform()
             if done { return }
             throw .wouldBlock
         }
-        let waiter = unsafe AsyncWait(on: self, behind: behind, slot: slot)
-        await withTaskCancellationHandler {
-            unsafe await withUnsafeContinuation { continuation in
-                if unsafe begin(waiter.pointer, continuation, unless: attempt) { waiter.arm(wait) }
+        nonisolated(unsafe) let waiter = WaiterPointer.allocate(capacity: 1)
+        // The priorities of Swift's tasks are 9 (background) to 25 (high), the higher the more urgent.
+        unsafe waiter.initialize(to: Waiter(priority: 31 - min(Task.currentPriority.rawValue, 31) + behind))
+        unsafe waiter.pointee.slot = slot
+        var deadline: AsyncDeadline?
+        _ = Cancellation.isPrepared
+        unsafe waiter.pointee.object = Unmanaged.passUnretained(self)
+        let record = unsafe ckernel_add_cancellation_handler(waiter)
+        unsafe await withUnsafeContinuation(isolation: isolation) { continuation in
+            if unsafe begin(waiter, continuation, unless: attempt), wait != .forever {
+                deadline = unsafe AsyncDeadline(wait, of: waiter, on: self)
             }
-        } onCancel: {
-            waiter.cancel()
         }
+        unsafe ckernel_remove_cancellation_handler(record)
         // Orders what was done before the wait ended and what comes now, for tools that do not see into continuations.
-        _ = unsafe waiter.pointer.pointee.word.load(ordering: .acquiring)
-        waiter.disarm()
-        try unsafe waiter.pointer.pointee.outcome.check()
+        _ = unsafe waiter.pointee.word.load(ordering: .acquiring)
+        deadline?.end()
+        let outcome = unsafe waiter.pointee.outcome
+        unsafe waiter.deinitialize(count: 1).deallocate()
+        try outcome.check()
     }
 
     /// Lists the waiter, and returns `true`; or goes on at once.
@@ -60,59 +69,65 @@ extension KernelObject {
         unsafe continuation.resume()
         return false
     }
+
+    fileprivate final func cancel(_ waiter: WaiterPointer) {
+        let isListed = lock.withLock {
+            unsafe waiter.pointee.isCancelled = true
+            return unsafe waiter.pointee.isListed
+        }
+        if isListed { unsafe end(waiter, .cancelled) }
+    }
 }
 
-/// One wait of a Swift task.
+/// What is done when a task that waits is cancelled.
+enum Cancellation {
+    static let isPrepared: Bool = {
+        unsafe ckernel_at_cancellation { waiter in
+            let waiter = unsafe waiter.assumingMemoryBound(to: Waiter.self)
+            unsafe waiter.pointee.object?.takeUnretainedValue().cancel(waiter)
+        }
+        return true
+    }()
+}
+
+/// Ends one wait of a Swift task when its time passes: by the loop that the task runs on, or else by one that is there for that.
 @safe
-private final class AsyncWait: TimerHandler, @unchecked Sendable {
-    // @unchecked: the waiter is touched under the lock of its object; the timer on its loop.
-    let object: KernelObject
-    let pointer: WaiterPointer
+private final class AsyncDeadline: TimerHandler, @unchecked Sendable {
+    // @unchecked: the timer is touched on its loop only, the waiter under `lock` and until `end()` only.
+    private let object: KernelObject
+    private let loop: EventLoop
+    private let lock = ObjectLock()
+    private var waiter: WaiterPointer?
     private var timer: Timer?
-    private var armedOn: EventLoop?
 
-    init(on object: KernelObject, behind: UInt8, slot: UnsafeMutableRawPointer?) {
+    init(_ wait: Wait, of waiter: WaiterPointer, on object: KernelObject) {
         self.object = object
-        unsafe pointer = .allocate(capacity: 1)
-        // The priorities of Swift's tasks are 9 (background) to 25 (high), the higher the more urgent.
-        let priority = 31 - min(Task.currentPriority.rawValue, 31)
-        unsafe pointer.initialize(to: Waiter(priority: priority + behind))
-        unsafe pointer.pointee.slot = slot
-    }
-
-    deinit { unsafe pointer.deinitialize(count: 1).deallocate() }
-
-    func cancel() {
-        let isListed = object.lock.withLock {
-            unsafe pointer.pointee.isCancelled = true
-            return unsafe pointer.pointee.isListed
-        }
-        if isListed { unsafe object.end(pointer, .cancelled) }
-    }
-
-    /// Has the wait end when its time passes: by the loop that the task runs on, or else by one that is there for that.
-    func arm(_ wait: Wait) {
-        guard wait != .forever else { return }
+        unsafe self.waiter = waiter
         let deadline = Duration.nanoseconds(wait.deadline(from: KernelClock.units))
-        if let loop = EventLoop.current { return start(at: deadline, on: loop) }
-        let loop = EventLoop.deadlines
-        armedOn = loop
-        loop.execute { [self] in
-            // It may be over already.
-            if object.lock.withLock({ unsafe pointer.pointee.isListed }) { start(at: deadline, on: loop) }
+        if let current = EventLoop.current {
+            loop = current
+            start(at: deadline)
+        } else {
+            loop = .deadlines
+            loop.execute { [self] in start(at: deadline) }
         }
     }
 
-    private func start(at deadline: Duration, on loop: EventLoop) {
+    private func start(at deadline: Duration) {
+        guard lock.withLock({ unsafe waiter != nil }) else { return }
         let timer = Timer(on: loop)
-        armedOn = loop
         self.timer = timer
         timer.start(at: deadline, handler: self)
     }
 
-    /// Lets go of the deadline.
-    func disarm() {
-        guard let loop = armedOn else { return }
+    func timerFired(_ timer: Timer) {
+        self.timer = nil
+        lock.withLock { if let waiter = unsafe waiter { unsafe object.end(waiter, .timedOut) } }
+    }
+
+    /// Lets go of the wait, which is over.
+    func end() {
+        lock.withLock { unsafe waiter = nil }
         if loop.isOnLoop { return stop() }
         loop.execute { [self] in stop() }
     }
@@ -120,11 +135,6 @@ private final class AsyncWait: TimerHandler, @unchecked Sendable {
     private func stop() {
         timer?.stop()
         timer = nil
-    }
-
-    func timerFired(_ timer: Timer) {
-        self.timer = nil
-        unsafe object.end(pointer, .timedOut)
     }
 }
 #endif

@@ -18,6 +18,8 @@ internal import Synchronization
     var slot: UnsafeMutableRawPointer?
     /// Whether the task was cancelled before it was listed.
     var isCancelled = false
+    /// What a Swift task waits for.
+    var object: Unmanaged<KernelObject>?
     /// What a Swift task goes on with.
     var continuation: UnsafeContinuation<Void, Never>?
     /// The futex that a thread sleeps on: 0 it waits, 1 the wait is over, 2 it sleeps.
