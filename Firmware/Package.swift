@@ -11,6 +11,9 @@ let package = Package(
     dependencies: [.package(name: "apus", path: "..")],
     targets: [
         .target(name: "Startup"),
+        // What the processor begins with: an image has one of these.
+        .target(name: "LoopVectors", dependencies: ["Startup"]),
+        .target(name: "TaskVectors", dependencies: ["Startup"]),
         .target(
             name: "Board",
             dependencies: [
@@ -21,16 +24,16 @@ let package = Package(
         .executableTarget(
             name: "hello",
             dependencies: [
-                "Startup", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
                 .product(name: "SecureTransport", package: "apus"),
             ],
             swiftSettings: firmware
         ),
-        .executableTarget(name: "faults", dependencies: ["Startup", "Board"], swiftSettings: firmware),
+        .executableTarget(name: "faults", dependencies: ["Startup", "LoopVectors", "Board"], swiftSettings: firmware),
         .executableTarget(
             name: "publish",
             dependencies: [
-                "Startup", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
                 .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
             ],
             swiftSettings: firmware
@@ -38,12 +41,18 @@ let package = Package(
         .executableTarget(
             name: "main-job",
             dependencies: [
-                "Startup", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
                 .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
                 .product(name: "QCloudIoTHub", package: "apus"),
             ],
             swiftSettings: firmware
         ),
-    ],
+    ] + ["kernel-minimum", "kernel-ipc"].map { image in
+        .executableTarget(
+            name: image,
+            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")],
+            swiftSettings: firmware
+        )
+    },
     swiftLanguageModes: [.v6]
 )

@@ -2,18 +2,26 @@
 # Writes the toolset for Embedded Swift on a Cortex-M4 to .build/embedded.json and prints its path. It has absolute paths in it, since
 # the firmware package builds with it too. For size, the Swift optimizer neither inlines what grows nor doubles loop headers: LLVM, which
 # sees what a function costs on this machine, inlines what gets smaller by it when it links.
+# With the argument `tasks`: the same in .build/embedded-tasks.json for images whose tasks share references, which are counted by atomic instructions
+# then; and for speed, functions of the kernel are inlined.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/fetch-mbedtls.sh >&2
 mkdir -p .build
-cat > .build/embedded.json.new <<EOF
+name=embedded
+kind='"-Xfrontend", "-assume-single-threaded", "-Xllvm", "-sil-disable-pass=inline", '
+if [ "${1:-}" = tasks ]; then
+    name=embedded-tasks
+    kind=
+fi
+cat > ".build/$name.json.new" <<EOF
 {
   "schemaVersion": "1.0",
   "swiftCompiler": {
     "extraCLIOptions": [
       "-enable-experimental-feature", "Embedded", "-enable-experimental-feature", "Volatile", "-wmo", "-Osize",
-      "-enforce-exclusivity=unchecked", "-Xfrontend", "-assume-single-threaded", "-Xfrontend", "-function-sections",
-      "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=inline", "-Xllvm", "-sil-disable-pass=loop-rotate",
+      "-enforce-exclusivity=unchecked", $kind"-Xfrontend", "-function-sections",
+      "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=loop-rotate",
       "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
       "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls_config.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"
@@ -32,6 +40,6 @@ cat > .build/embedded.json.new <<EOF
 }
 EOF
 # Touched only when it changes, so that builds stay incremental.
-cmp -s .build/embedded.json.new .build/embedded.json || cp .build/embedded.json.new .build/embedded.json
-rm .build/embedded.json.new
-echo "$PWD/.build/embedded.json"
+cmp -s ".build/$name.json.new" ".build/$name.json" || cp ".build/$name.json.new" ".build/$name.json"
+rm ".build/$name.json.new"
+echo "$PWD/.build/$name.json"

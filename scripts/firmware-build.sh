@@ -13,9 +13,13 @@ for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size 
 mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift
-for image in hello faults publish main-job; do
+build() {
+    local image=$1 toolset=$2 scratch=$3
     # Link-time optimisation takes a tenth off an image.
-    swift build --package-path Firmware -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
+    swift build --package-path Firmware --scratch-path "$scratch" -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
         --experimental-lto-mode full --product "$image" "${libraries[@]}" "${size[@]}"
-    cp "Firmware/.build/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
-done
+    cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
+}
+for image in hello faults publish main-job; do build "$image" "$toolset" Firmware/.build; done
+tasks=$(scripts/embedded-toolset.sh tasks)
+for image in kernel-minimum kernel-ipc; do build "$image" "$tasks" Firmware/.build/tasks; done

@@ -1,3 +1,5 @@
+internal import CKernel
+
 /// 32 flags that can be waited for, some or all of a set at once.
 public final class EventFlags: KernelObject, @unchecked Sendable {
     /// Which of the flags that somebody waits for must be set.

@@ -1,3 +1,5 @@
+internal import CKernel
+
 /// Blocks of memory of one size, taken and given back in constant time, by interrupt handlers too.
 @safe
 public final class MemoryPool: KernelObject, @unchecked Sendable {

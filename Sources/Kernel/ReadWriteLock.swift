@@ -1,3 +1,5 @@
+internal import CKernel
+
 /// A lock that many readers or one writer hold. Writers go first: while one waits, no further reader gets in.
 ///
 /// It belongs to no thread: whoever has locked it may have another unlock it, and a Swift task may hold it over an `await`. A reader that locks it

@@ -1,5 +1,5 @@
 // The heap: first fit over a list of free blocks in the order of their addresses, joined when they are given back.
-// It is used by the loop only, never by interrupts.
+// Interrupts never use it.
 #include "startup.h"
 
 #ifndef HEAP_BYTES
@@ -30,7 +30,7 @@ void startup_heap_prepare(void) {
     free_bytes = least_free = HEAP_BYTES;
 }
 
-static void *allocate(size_t bytes) {
+static void *take(size_t bytes) {
     if (bytes > HEAP_BYTES - HEADER) return 0;
     bytes = (bytes + HEADER + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (bytes < sizeof(block_t)) bytes = sizeof(block_t);
@@ -53,6 +53,13 @@ static void *allocate(size_t bytes) {
     return 0;
 }
 
+static void *allocate(size_t bytes) {
+    startup_heap_lock();
+    void *block = take(bytes);
+    startup_heap_unlock();
+    return block;
+}
+
 int posix_memalign(void **result, size_t alignment, size_t bytes) {
     // Swift asks for 16 where it does not know better; no type on this processor needs more than 8.
     *result = alignment <= 16 ? allocate(bytes) : 0;
@@ -61,6 +68,7 @@ int posix_memalign(void **result, size_t alignment, size_t bytes) {
 
 void free(void *pointer) {
     if (!pointer) return;
+    startup_heap_lock();
     block_t *block = (block_t *)((uint8_t *)pointer - HEADER);
     free_bytes += block->bytes;
     block_t *before = 0, *after = free_list;
@@ -81,6 +89,7 @@ void free(void *pointer) {
     } else {
         free_list = block;
     }
+    startup_heap_unlock();
 }
 
 // mbedTLS asks for these; the block that a hash works in comes from here.

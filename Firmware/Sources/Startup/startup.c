@@ -1,11 +1,8 @@
-// The start of a Cortex-M4 image on QEMU's mps2-an386: vectors, memory, tick, sleep, faults.
+// The start of a Cortex-M4 image on QEMU's mps2-an386: memory, tick, sleep, faults. The vectors are in LoopVectors and TaskVectors.
 #include "startup.h"
 
 extern uint32_t __data_start, __data_end, __data_load, __bss_start, __bss_end, __stack_start, __stack_top;
 int main(int argc, char **argv);
-// In Swift: the module Board.
-void UART1_Receive_Handler(void);
-void UART1_Transmit_Handler(void);
 
 #define CLOCK_HZ 25000000u
 #define REGISTER(address) (*(volatile uint32_t *)(address))
@@ -28,7 +25,7 @@ static volatile uint64_t ticks;
 volatile uint32_t startup_is_awake;
 uintptr_t __stack_chk_guard = 0x5A3C96E1;
 
-static void SysTick_Handler(void) { ticks = ticks + 1; }
+void startup_tick(void) { ticks = ticks + 1; }
 
 uint64_t startup_ticks(void) {
     // A tick between the two halves shows as a difference.
@@ -93,8 +90,9 @@ __attribute__((used)) static void fault(const uint32_t *frame) {
     startup_exit(1);
 }
 
-__attribute__((naked)) static void Fault_Handler(void) {
-    __asm__ volatile("mrs r0, msp\n\tldr r1, =__stack_top\n\tmov sp, r1\n\tb fault");
+__attribute__((naked)) void Fault_Handler(void) {
+    // Tasks have the process stack, the rest has the main stack.
+    __asm__ volatile("tst lr, #4\n\tite eq\n\tmrseq r0, msp\n\tmrsne r0, psp\n\tldr r1, =__stack_top\n\tmov sp, r1\n\tb fault");
 }
 
 void __stack_chk_fail(void) {
@@ -114,11 +112,3 @@ __attribute__((noreturn)) void Reset_Handler(void) {
     SYST_CSR = 7;
     startup_exit(main(0, 0) != 0);
 }
-
-typedef void (*handler_t)(void);
-__attribute__((section(".vectors"), used)) static const handler_t vectors[] = {
-    (handler_t)&__stack_top, Reset_Handler, Fault_Handler, Fault_Handler, Fault_Handler, Fault_Handler, Fault_Handler,
-    0, 0, 0, 0, Fault_Handler, Fault_Handler, 0, Fault_Handler, SysTick_Handler,
-    // The interrupts of the board: UART 0 receive and transmit, UART 1 receive and transmit.
-    Fault_Handler, Fault_Handler, UART1_Receive_Handler, UART1_Transmit_Handler,
-};

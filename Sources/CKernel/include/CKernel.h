@@ -1,12 +1,6 @@
 // What the kernel's ports need below Swift: the record of a thread and futexes on Linux, registers and the context switch on a Cortex-M.
 #ifndef APUS_CKERNEL_H
 #define APUS_CKERNEL_H
-#include <stddef.h>
-#include <stdint.h>
-
-#if defined(__linux__)
-#include "CKernelLinux.h"
-#elif defined(__arm__)
 #include "CKernelCortexM.h"
-#endif
+#include "CKernelLinux.h"
 #endif

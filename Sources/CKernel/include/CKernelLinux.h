@@ -1,5 +1,6 @@
 #ifndef APUS_CKERNEL_LINUX_H
 #define APUS_CKERNEL_LINUX_H
+#if defined(__linux__)
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -97,4 +98,5 @@ static inline int ckernel_set_realtime(pthread_t thread, int priority) {
 
 /// Names the calling thread: the first 15 bytes.
 void ckernel_set_name(const char *_Nonnull name);
+#endif
 #endif

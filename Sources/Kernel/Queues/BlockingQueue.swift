@@ -1,3 +1,5 @@
+internal import CKernel
+
 /// What is on its way into or out of a ``BlockingQueue``, where its sender or receiver has it.
 @usableFromInline @safe struct Parcel {
     let bytes: UnsafeMutableRawPointer

@@ -25,6 +25,11 @@ public class KernelObject: @unchecked Sendable {
     /// Closes the ways around the lock, if the object has any; called under the lock.
     func seal() {}
 
+    #if os(none)
+    /// Called under the lock when somebody's wait ended otherwise than by what was waited for.
+    func waiterLeft() {}
+    #endif
+
     /// Whether the object has been destroyed; call it under the lock.
     final var isEnded: Bool { hasEnded }
 

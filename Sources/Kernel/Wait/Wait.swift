@@ -1,7 +1,7 @@
 /// How long a call may wait: not at all, for a time, until a time, or for ever.
 ///
-/// Times count in units of the port's clock: nanoseconds on Linux, ticks on a bare Cortex-M, where a time is rounded up to whole ticks, and a
-/// wait ends no earlier than it was told.
+/// Times count in units of the port's clock: nanoseconds on Linux; ticks on a bare Cortex-M, where a time is rounded up to whole ticks, the one that is
+/// under way counting as the first.
 public struct Wait: Equatable, Sendable {
     /// Above 0 a time from now; 0 not at all; below 0 the negative of a moment on the clock.
     let raw: Int64

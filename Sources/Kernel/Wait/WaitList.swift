@@ -1,3 +1,5 @@
+internal import CKernel
+
 /// What a wait ended with.
 enum Outcome: UInt8 {
     case waiting, granted, timedOut, destroyed, cancelled, ownerDied

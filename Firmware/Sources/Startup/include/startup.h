@@ -10,6 +10,15 @@ uint64_t startup_ticks(void);
 /// The tick and the position within it, mixed: see Board.jitter.
 uint32_t startup_cycles(void);
 
+/// What interrupts the processor at the start, at each tick of a loop's image, and at a fault.
+void Reset_Handler(void) __attribute__((noreturn));
+void startup_tick(void);
+void Fault_Handler(void);
+
+/// Called around each use of the heap: where tasks share it, it locks the scheduler.
+void startup_heap_lock(void);
+void startup_heap_unlock(void);
+
 /// Makes the heap: called once, at the start.
 void startup_heap_prepare(void);
 

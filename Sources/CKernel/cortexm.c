@@ -1,0 +1,86 @@
+#if defined(__arm__) && !defined(__linux__)
+#include "include/CKernel.h"
+
+// The rings of the idle task lead to itself, so that no link is null.
+struct ckernel_task ckernel_idle_task;
+struct ckernel_state ckernel_state = {.current = &ckernel_idle_task, .chosen = &ckernel_idle_task, .ticksPerSecond = 1000, .slice = 100, .locks = 1};
+
+// What an idle task needs: a frame of an exception, the other registers, and a little for itself.
+static uint32_t idle_stack[32] __attribute__((aligned(8)));
+
+// In Swift.
+void ckernel_task_entry(struct ckernel_task *task);
+void ckernel_idle(struct ckernel_task *task);
+
+/// PendSV: the only place where tasks change. It has the lowest priority of all interrupts, so that it interrupts tasks only.
+__attribute__((naked, used)) void ckernel_switch(void) {
+    __asm__ volatile(
+        "ldr r1, =ckernel_state\n\t"
+        "mrs r0, psp\n\t"
+        "ldrd r2, r3, [r1]\n\t"
+        "stmdb r0!, {r4-r11}\n\t"
+        "str r0, [r2]\n\t"
+        "str r3, [r1]\n\t"
+        "ldr r0, [r3]\n\t"
+        "ldmia r0!, {r4-r11}\n\t"
+        "msr psp, r0\n\t"
+        "mvn lr, #2\n\t"
+        "bx lr\n\t"
+        ".ltorg");
+}
+
+/// The registers of a task that has not run yet: those that the switch restores, and the frame of an exception.
+static uint32_t *first_frame(uint32_t *top, void (*entry)(struct ckernel_task *task), struct ckernel_task *task) {
+    top[-8] = (uint32_t)task;
+    top[-3] = 0xFFFFFFFF;
+    top[-2] = (uint32_t)entry;
+    top[-1] = 1u << 24;
+    return top - 16;
+}
+
+void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words) {
+    *task = (struct ckernel_task){.bucket = CKERNEL_NO_BUCKET, .stack = stack, .slice = ckernel_state.slice, .outcome = 1};
+    for (uint32_t word = 0; word < words; word++) stack[word] = CKERNEL_UNTOUCHED;
+    task->sp = first_frame(stack + words, ckernel_task_entry, task);
+}
+
+// In Swift: goes to the most urgent task.
+void ckernel_choose(void);
+
+void ckernel_lock(void) {
+    uint32_t key = ckernel_mask();
+    ckernel_state.locks++;
+    ckernel_unmask(key);
+}
+
+void ckernel_unlock(void) {
+    uint32_t key = ckernel_mask();
+    if (--ckernel_state.locks == 0) ckernel_choose();
+    ckernel_unmask_now(key);
+}
+
+extern int posix_memalign(void **result, size_t alignment, size_t bytes);
+extern void free(void *memory);
+
+void *ckernel_allocate(size_t bytes) {
+    void *memory;
+    return posix_memalign(&memory, 8, bytes) == 0 ? memory : NULL;
+}
+
+void ckernel_free(void *memory) { free(memory); }
+
+void ckernel_start(void) {
+    // Both the context switch and the tick come behind all other interrupts (SHPR3).
+    *(volatile uint32_t *)0xE000ED20 = 0xFFFF0000;
+    ckernel_idle_task.priority = ckernel_idle_task.basePriority = 255;
+    ckernel_idle_task.sp = first_frame(idle_stack + sizeof idle_stack / 4, ckernel_idle, &ckernel_idle_task);
+    ckernel_idle_task.after = &ckernel_idle_task;
+    // What the first switch saves, nobody reads.
+    uint32_t *nobody;
+    ckernel_state.current = (struct ckernel_task *)&nobody;
+    ckernel_state.isRunning = true;
+    ckernel_pend_switch();
+    __asm__ volatile("mrs r0, msp\n\tmsr psp, r0\n\tcpsie i\n\tisb" ::: "r0", "memory");
+    for (;;) {}
+}
+#endif

@@ -1,0 +1,172 @@
+#if os(none)
+internal import CKernel
+
+/// A recursive mutex with priority inheritance.
+///
+/// It belongs to the task that locked it. While another waits, the owner runs at the highest priority of those who wait, by way of other mutexes
+/// too, until it unlocks or they give up. When an owner ends without unlocking it, the mutex is free, and all who waited get
+/// ``KernelError/ownerDied``.
+@safe public final class Mutex: KernelObject, @unchecked Sendable {
+    private var owner: TaskPointer?
+    /// The mutex that the owner had locked before this one.
+    private var heldBefore: UnsafeMutableRawPointer?
+    /// How often the owner has locked it beyond the first time.
+    private var nesting: UInt16 = 0
+
+    /// A mutex that is free.
+    public override init() { super.init() }
+
+    /// Whether the caller's task holds it.
+    public var isHeld: Bool { unsafe owner == ckernel().pointee.current }
+
+    /// Locks it, once more if the caller holds it already: then up to 65,535 times.
+    public func lock(_ wait: Wait = .forever) throws(KernelError) {
+        let task = unsafe ckernel().pointee.current
+        let key = lock.enter()
+        if unsafe owner == nil, !isEnded {
+            unsafe take(for: task)
+            return lock.leave(key)
+        }
+        try unsafe lockSlowly(task, key, wait)
+    }
+
+    /// Unlocks it, as often as it was locked.
+    public func unlock() throws(KernelError) {
+        let task = unsafe ckernel().pointee.current
+        let key = lock.enter()
+        guard unsafe owner == task, !ckernel_in_interrupt() else {
+            lock.leave(key)
+            throw .notOwner
+        }
+        if nesting > 0 {
+            nesting -= 1
+            return lock.leave(key)
+        }
+        unsafe drop(from: task)
+        if waiters.isEmpty { unsafe owner = nil } else { handOver() }
+        if unsafe task.pointee.priority != task.pointee.basePriority { unsafe Self.settle(task) }
+        lock.leave(key)
+    }
+
+    /// Calls `body` with the mutex locked.
+    public func withLock<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError) -> Result {
+        try lock(wait)
+        let result = body()
+        try unlock()
+        return result
+    }
+
+    @inline(never)
+    private func lockSlowly(_ task: TaskPointer, _ key: LockKey, _ wait: Wait) throws(KernelError) {
+        try checkAlive(key)
+        if unsafe owner == task {
+            guard nesting < .max else {
+                lock.leave(key)
+                throw .overflow
+            }
+            nesting += 1
+            return lock.leave(key)
+        }
+        do throws(KernelError) {
+            try Scheduler.checkMayWait(wait)
+            try unsafe checkNoCycle(task)
+        } catch {
+            lock.leave(key)
+            throw error
+        }
+        unsafe task.pointee.mutex = Unmanaged.passUnretained(self).toOpaque()
+        if let owner = unsafe owner { unsafe Self.raise(owner, to: task.pointee.priority) }
+        try block(key, wait)
+    }
+
+    @inline(__always) private func take(for task: TaskPointer) {
+        unsafe owner = task
+        unsafe heldBefore = task.pointee.held
+        unsafe task.pointee.held = Unmanaged.passUnretained(self).toOpaque()
+    }
+
+    /// Notes that `task` does not hold it any more: mostly the last one that it locked.
+    @inline(__always) private func drop(from task: TaskPointer) {
+        if unsafe task.pointee.held == Unmanaged.passUnretained(self).toOpaque() {
+            unsafe task.pointee.held = heldBefore
+        } else {
+            unsafe dropFromMiddle(task)
+        }
+    }
+
+    @inline(never) private func dropFromMiddle(_ task: TaskPointer) {
+        var later = unsafe Self.mutex(task.pointee.held)
+        while let mutex = later {
+            if unsafe mutex.heldBefore == Unmanaged.passUnretained(self).toOpaque() {
+                unsafe mutex.heldBefore = heldBefore
+                return
+            }
+            later = unsafe Self.mutex(mutex.heldBefore)
+        }
+    }
+
+    /// Gives it to the first who waits.
+    @inline(never) private func handOver() {
+        guard let next = unsafe waiters.popFirst() else { return }
+        unsafe next.pointee.mutex = nil
+        unsafe take(for: next)
+        unsafe Scheduler.wake(next, .granted)
+    }
+
+    private static func mutex(_ place: UnsafeMutableRawPointer?) -> Mutex? {
+        guard let place = unsafe place else { return nil }
+        return unsafe Unmanaged<Mutex>.fromOpaque(place).takeUnretainedValue()
+    }
+
+    private func checkNoCycle(_ task: TaskPointer) throws(KernelError) {
+        var mutex: Mutex? = self
+        while let current = mutex, let owner = unsafe current.owner {
+            if unsafe owner == task { throw .deadlock }
+            mutex = unsafe Self.mutex(owner.pointee.mutex)
+        }
+    }
+
+    /// Lends `priority` to `task`, and to whom it waits for in turn.
+    private static func raise(_ task: TaskPointer, to priority: UInt8) {
+        var next: TaskPointer? = unsafe task
+        while let task = unsafe next, unsafe priority < task.pointee.priority {
+            unsafe Scheduler.setPriority(task, priority)
+            unsafe next = mutex(task.pointee.mutex)?.owner
+        }
+    }
+
+    /// Gives `task` the priority that is its due: its own, or that of the most urgent who waits for one of its mutexes; and then those whom it
+    /// waits for.
+    @inline(never) static func settle(_ task: TaskPointer) {
+        var next: TaskPointer? = unsafe task
+        while let task = unsafe next {
+            var priority = unsafe task.pointee.basePriority
+            var held = unsafe mutex(task.pointee.held)
+            while let mutex = held {
+                if let first = unsafe mutex.waiters.first { priority = min(priority, unsafe first.pointee.priority) }
+                held = unsafe Self.mutex(mutex.heldBefore)
+            }
+            guard unsafe priority != task.pointee.priority else { return }
+            unsafe Scheduler.setPriority(task, priority)
+            unsafe next = mutex(task.pointee.mutex)?.owner
+        }
+    }
+
+    /// Takes back what one who does not wait any longer had lent.
+    override func waiterLeft() {
+        if let owner = unsafe owner { unsafe Self.settle(owner) }
+    }
+
+    /// Frees the mutexes of a task that ends.
+    static func releaseAll(heldBy task: TaskPointer) {
+        while true {
+            let key = ckernel_mask()
+            guard let mutex = unsafe mutex(task.pointee.held) else { return ckernel_unmask(key) }
+            unsafe task.pointee.held = mutex.heldBefore
+            unsafe mutex.owner = nil
+            mutex.nesting = 0
+            mutex.wakeAll(LockKey(mask: key), .ownerDied)
+        }
+    }
+}
+#endif

@@ -1,0 +1,225 @@
+#if os(none)
+internal import CKernel
+
+/// A task of the kernel.
+///
+/// It runs until its body returns; dropping the last reference does not end it. A task that is made before ``Scheduler/start(ticksPerSecond:)`` runs from
+/// then on.
+@safe
+public final class KernelTask: @unchecked Sendable {
+    // @unchecked: the task's block is touched with interrupts masked; the rest does not change.
+
+    /// What a task does.
+    public enum State: Sendable {
+        /// It runs, or could.
+        case ready
+        /// It waits for an object.
+        case waiting
+        /// It waits in ``KernelTask/delay(_:)``.
+        case delayed
+        /// It was suspended, and goes on when it is resumed.
+        case suspended
+        /// Its body has returned.
+        case ended
+    }
+
+    /// What it is called.
+    public let name: StaticString
+    private let body: () -> Void
+    private let finished = Completion()
+    private let block: TaskPointer
+    private let stackWords: Int
+
+    /// Starts a task with at least `stackBytes` of stack, which come from the heap like all of it; 256 is the least, and the usual where that is 0 is
+    /// 1,024. Throws ``KernelError/refusedBySystem`` when there is no memory.
+    public init(
+        _ name: StaticString = "task",
+        priority: Priority = .normal,
+        stackBytes: Int = 0,
+        body: @escaping () -> Void
+    ) throws(KernelError) {
+        self.name = name
+        self.body = body
+        stackWords = max(256, stackBytes == 0 ? 1024 : stackBytes) / 8 * 2
+        let bytes = unsafe MemoryLayout<ckernel_task>.stride + stackWords * 4
+        guard let memory = unsafe ckernel_allocate(bytes) else { throw .refusedBySystem }
+        unsafe block = memory.assumingMemoryBound(to: ckernel_task.self)
+        let stack = unsafe (memory + MemoryLayout<ckernel_task>.stride).assumingMemoryBound(to: UInt32.self)
+        unsafe ckernel_prepare(block, stack, UInt32(stackWords))
+        unsafe block.pointee.priority = priority.rawValue
+        unsafe block.pointee.basePriority = priority.rawValue
+        // While it runs it keeps itself alive.
+        unsafe block.pointee.owner = Unmanaged.passRetained(self).toOpaque()
+        let key = ckernel_mask()
+        unsafe Scheduler.makeReady(block)
+        ckernel_unmask(key)
+    }
+
+    deinit { unsafe ckernel_free(block) }
+
+    /// The task that the caller is; `nil` before the start and in interrupt handlers.
+    public static var current: KernelTask? {
+        guard Scheduler.isRunning, !ckernel_in_interrupt(), let owner = unsafe ckernel().pointee.current.pointee.owner
+        else { return nil }
+        return unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    /// What it does now.
+    public var state: State {
+        let key = ckernel_mask()
+        defer { ckernel_unmask(key) }
+        if unsafe block.pointee.hasEnded { return .ended }
+        if unsafe block.pointee.isSuspended { return .suspended }
+        if unsafe block.pointee.isDelayed { return .delayed }
+        return unsafe block.pointee.isListed ? .waiting : .ready
+    }
+
+    /// How urgent it is, without what it inherits from those who wait for its mutexes. A change takes effect at once, for a task that waits
+    /// or is suspended too.
+    public var priority: Priority {
+        get { unsafe Priority(rawValue: block.pointee.basePriority) }
+        set {
+            let key = ckernel_mask()
+            unsafe block.pointee.basePriority = newValue.rawValue
+            unsafe Mutex.settle(block)
+            ckernel_unmask(key)
+        }
+    }
+
+    /// How urgent it is now, with what it inherits.
+    public var inheritedPriority: Priority { unsafe Priority(rawValue: block.pointee.priority) }
+
+    /// Whether ``cancel()`` was called.
+    public var isCancelled: Bool { unsafe block.pointee.isCancelled }
+
+    /// How many bytes of its stack it has never used.
+    public var unusedStackBytes: Int {
+        let stack = unsafe block.pointee.stack
+        var words = 0
+        while words < stackWords, unsafe stack[words] == CKERNEL_UNTOUCHED { words += 1 }
+        return words * 4
+    }
+
+    /// Asks it to end: what it waits for throws ``KernelError/cancelled``, now and from now on. Its body is to return then.
+    public func cancel() {
+        let key = ckernel_mask()
+        unsafe block.pointee.isCancelled = true
+        endWait(.cancelled)
+        ckernel_unmask(key)
+    }
+
+    /// Suspends it until ``resume()``, at once. A wait goes on meanwhile, and what it is granted is not lost.
+    public func suspend() throws(KernelError) {
+        let key = ckernel_mask()
+        defer { ckernel_unmask_now(key) }
+        if unsafe block.pointee.hasEnded { throw .wrongState }
+        if unsafe block == ckernel().pointee.current, unsafe ckernel().pointee.locks != 0 { throw .schedulerLocked }
+        unsafe block.pointee.isSuspended = true
+        guard unsafe block.pointee.isReady else { return }
+        unsafe Scheduler.makeUnready(block)
+        Scheduler.choose()
+    }
+
+    /// Lets it go on; throws ``KernelError/wrongState`` if it was not suspended. For interrupt handlers too.
+    public func resume() throws(KernelError) {
+        let key = ckernel_mask()
+        defer { ckernel_unmask(key) }
+        guard unsafe block.pointee.isSuspended else { throw .wrongState }
+        unsafe block.pointee.isSuspended = false
+        if unsafe block.pointee.outcome != Outcome.waiting.rawValue { unsafe Scheduler.makeReady(block) }
+    }
+
+    /// Waits until it has ended.
+    public func join(_ wait: Wait = .forever) throws(KernelError) {
+        if unsafe block == ckernel().pointee.current { throw .deadlock }
+        try finished.wait(wait)
+    }
+
+    /// Cuts its delay short; throws ``KernelError/wrongState`` if it is in none. For interrupt handlers too.
+    public func abortDelay() throws(KernelError) {
+        let key = ckernel_mask()
+        defer { ckernel_unmask(key) }
+        guard unsafe block.pointee.isDelayed else { throw .wrongState }
+        unsafe Scheduler.wake(block, .granted)
+    }
+
+    /// Stops the calling task for a time; yields if that is ``Wait/noWait``. Returns `false` if it was cut short.
+    @discardableResult
+    public static func delay(_ time: Wait) throws(KernelError) -> Bool {
+        if time == .noWait {
+            yield()
+            return true
+        }
+        let task = unsafe ckernel().pointee.current
+        let key = ckernel_mask()
+        do throws(KernelError) { try Scheduler.checkMayWait(time) } catch {
+            ckernel_unmask(key)
+            throw error
+        }
+        unsafe task.pointee.isDelayed = true
+        unsafe Scheduler.sleep(task, time)
+        ckernel_unmask_now(key)
+        let outcome = unsafe Outcome(rawValue: task.pointee.outcome).unsafelyUnwrapped
+        if outcome == .cancelled { throw .cancelled }
+        return outcome == .timedOut
+    }
+
+    /// Lets others run that are as urgent.
+    public static func yield() {
+        if ckernel_in_interrupt() { return }
+        let key = ckernel_mask()
+        unsafe Scheduler.giveTurn(ckernel().pointee.current)
+        ckernel_unmask_now(key)
+    }
+
+    /// Ends its wait or delay, if it is in one; call it with interrupts masked.
+    private func endWait(_ outcome: Outcome) {
+        if unsafe block.pointee.isListed, let object = unsafe block.pointee.object {
+            unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().take(block, outcome)
+        } else if unsafe block.pointee.isDelayed {
+            unsafe Scheduler.wake(block, outcome)
+        }
+    }
+
+    /// What a task runs, all its life.
+    fileprivate func run() {
+        body()
+        unsafe Mutex.releaseAll(heldBy: block)
+        do throws(KernelError) { try finished.post() } catch {}
+        _ = ckernel_mask()
+        unsafe block.pointee.hasEnded = true
+        unsafe Scheduler.makeUnready(block)
+        // The idle task lets go of it: nobody can free the stack that he stands on.
+        unsafe block.pointee.next = ckernel().pointee.ended
+        unsafe ckernel().pointee.ended = block
+        Scheduler.choose()
+        ckernel_unmask_now(0)
+    }
+
+    /// Lets go of the tasks that have ended.
+    fileprivate static func reap() {
+        while true {
+            let key = ckernel_mask()
+            guard let block = unsafe ckernel().pointee.ended else { return ckernel_unmask(key) }
+            unsafe ckernel().pointee.ended = block.pointee.next
+            ckernel_unmask(key)
+            if let owner = unsafe block.pointee.owner { unsafe Unmanaged<KernelTask>.fromOpaque(owner).release() }
+        }
+    }
+}
+
+/// The first function of each task.
+@_cdecl("ckernel_task_entry") func taskEntry(_ block: UnsafeMutablePointer<ckernel_task>) {
+    if let owner = unsafe block.pointee.owner {
+        unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue().run()
+    }
+}
+
+/// The idle task: it runs when no other could.
+@_cdecl("ckernel_idle") func idle(_: UnsafeMutablePointer<ckernel_task>) {
+    while true {
+        KernelTask.reap()
+        ckernel_wait_for_interrupt()
+    }
+}
+#endif

@@ -1,0 +1,120 @@
+#if os(none)
+internal import CKernel
+
+/// The tasks whose delay or wait ends at some tick.
+///
+/// A deadline is kept in the bucket of the highest bit in which it differs from the time. The time counts up by one, so that at a tick only
+/// the bucket of the highest bit that changes can have deadlines that are due, or nearer now than they were: those go to lower buckets, which are empty
+/// then, in their order. To insert and to remove takes a few instructions, and so does a tick, however many tasks there are; each is moved at most
+/// once per bit of its delay, with interrupts masked for one at a time. Deadlines that differ above ``nearBits`` share a bucket, one for even and one
+/// for odd values of what lies above, so that those which stay far change to the other.
+enum Deadlines {
+    private static var nearBits: Int { Int(CKERNEL_NEAR_BITS) }
+
+    private static func bucket(of deadline: UInt64, at now: UInt64) -> Int {
+        let difference = deadline ^ now
+        let near = UInt32(truncatingIfNeeded: difference)
+        if difference >> UInt64(nearBits) == 0 { return 31 &- near.leadingZeroBitCount }
+        return nearBits &+ Int(UInt32(truncatingIfNeeded: now) &>> UInt32(nearBits)) & 1
+    }
+
+    /// Has `task` wake when the time that `wait` leaves it has passed.
+    static func insert(_ task: TaskPointer, at wait: Wait) {
+        let now = unsafe ckernel().pointee.now
+        let deadline = wait.deadline(from: Int64(bitPattern: now))
+        // One that has passed is dealt with at the next tick.
+        unsafe task.pointee.deadline = max(UInt64(bitPattern: deadline), now &+ 1)
+        unsafe put(task, now)
+    }
+
+    private static func put(_ task: TaskPointer, _ now: UInt64) {
+        let number = bucket(of: unsafe task.pointee.deadline, at: now)
+        let place = unsafe ckernel_buckets() + number
+        unsafe task.pointee.bucket = UInt8(truncatingIfNeeded: number)
+        if let first = unsafe place.pointee {
+            let last = unsafe first.pointee.earlier
+            unsafe task.pointee.later = first
+            unsafe task.pointee.earlier = last
+            unsafe last.pointee.later = task
+            unsafe first.pointee.earlier = task
+        } else {
+            unsafe task.pointee.later = task
+            unsafe task.pointee.earlier = task
+            unsafe place.pointee = task
+        }
+    }
+
+    static func remove(_ task: TaskPointer) {
+        let place = unsafe ckernel_buckets() + Int(task.pointee.bucket)
+        let later = unsafe task.pointee.later
+        unsafe task.pointee.bucket = noBucket
+        if unsafe later == task {
+            unsafe place.pointee = nil
+            return
+        }
+        let earlier = unsafe task.pointee.earlier
+        unsafe later.pointee.earlier = earlier
+        unsafe earlier.pointee.later = later
+        if unsafe place.pointee == task { unsafe place.pointee = later }
+    }
+
+    /// Deals with the bucket that a tick concerns. Interrupts are not masked when this is called.
+    @inline(never) static func turn(_ number: Int) {
+        while true {
+            let key = ckernel_mask()
+            guard let task = unsafe (ckernel_buckets() + number).pointee else { return ckernel_unmask(key) }
+            unsafe remove(task)
+            let now = unsafe ckernel().pointee.now
+            if unsafe task.pointee.deadline <= now { unsafe expire(task) } else { unsafe put(task, now) }
+            ckernel_unmask(key)
+        }
+    }
+
+    private static func expire(_ task: TaskPointer) {
+        if unsafe task.pointee.isListed, let object = unsafe task.pointee.object {
+            unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().take(task, .timedOut)
+        } else {
+            unsafe Scheduler.wake(task, .timedOut)
+        }
+    }
+
+    /// The buckets that a step of the time from `old` to `new` concerns.
+    static func advance(from old: UInt64, to new: UInt64) {
+        let changed = old ^ new
+        if changed >> UInt64(nearBits) != 0 {
+            for number in 0..<nearBits { turn(number) }
+            // The far ones of the block that is left: of each parity, should it have been more than one block.
+            let block = UInt32(truncatingIfNeeded: old >> UInt64(nearBits))
+            return turn(nearBits + Int(block & 1))
+        }
+        for number in 0...(31 - UInt32(truncatingIfNeeded: changed).leadingZeroBitCount) { turn(number) }
+    }
+
+    /// How many ticks nothing is due for, at least; at most 2^``nearBits``. Called with interrupts masked.
+    static var idleTicks: UInt32 {
+        let now = unsafe UInt32(truncatingIfNeeded: ckernel().pointee.now)
+        for number in 0..<nearBits where unsafe (ckernel_buckets() + number).pointee != nil {
+            return (1 << UInt32(number)) - now & (1 << UInt32(number) - 1)
+        }
+        return 1 << UInt32(nearBits) - now & (1 << UInt32(nearBits) - 1)
+    }
+}
+
+/// The tick interrupt.
+@_cdecl("ckernel_tick") func tick() {
+    let state = unsafe ckernel()
+    let key = ckernel_mask()
+    let now = unsafe state.pointee.now &+ 1
+    unsafe state.pointee.now = now
+    ckernel_unmask(key)
+    let low = UInt32(truncatingIfNeeded: now)
+    var number = low.trailingZeroBitCount
+    // The far ones of the block that has just ended.
+    if number >= Int(CKERNEL_NEAR_BITS) {
+        number = Int(CKERNEL_NEAR_BITS) &+ Int((low &>> UInt32(CKERNEL_NEAR_BITS)) &+ 1) & 1
+    }
+    if unsafe (ckernel_buckets() + number).pointee != nil { Deadlines.turn(number) }
+    let task = unsafe state.pointee.current
+    if unsafe task.pointee.after != task { unsafe Scheduler.endSlice(task) }
+}
+#endif
