@@ -14,6 +14,7 @@ let package = Package(
         // What the processor begins with: an image has one of these.
         .target(name: "LoopVectors", dependencies: ["Startup"]),
         .target(name: "TaskVectors", dependencies: ["Startup"]),
+        .target(name: "Markers"),
         .target(
             name: "Board",
             dependencies: [
@@ -47,10 +48,11 @@ let package = Package(
             ],
             swiftSettings: firmware
         ),
-    ] + ["kernel-minimum", "kernel-ipc"].map { image in
+    ] + ["kernel-minimum", "kernel-ipc", "kernel-bench"].map { image in
         .executableTarget(
             name: image,
-            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")],
+            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")]
+                + (image == "kernel-bench" ? ["Markers"] : []),
             swiftSettings: firmware
         )
     },

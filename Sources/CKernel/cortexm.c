@@ -38,7 +38,8 @@ static uint32_t *first_frame(uint32_t *top, void (*entry)(struct ckernel_task *t
     return top - 16;
 }
 
-void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words) {
+void ckernel_prepare(struct ckernel_task *task, uint32_t words) {
+    uint32_t *stack = (uint32_t *)(task + 1);
     *task = (struct ckernel_task){.bucket = CKERNEL_NO_BUCKET, .stack = stack, .slice = ckernel_state.slice, .outcome = 1};
     for (uint32_t word = 0; word < words; word++) stack[word] = CKERNEL_UNTOUCHED;
     task->sp = first_frame(stack + words, ckernel_task_entry, task);

@@ -105,7 +105,7 @@ void ckernel_free(void *memory);
 void ckernel_start(void) __attribute__((noreturn));
 
 /// Makes `task` one that has not run yet, on the stack of so many words behind it; it will begin with `ckernel_task_entry`.
-void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words);
+void ckernel_prepare(struct ckernel_task *task, uint32_t words);
 
 #pragma clang assume_nonnull end
 #endif

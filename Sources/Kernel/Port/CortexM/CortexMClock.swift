@@ -46,4 +46,9 @@ public enum KernelClock {
         return Duration(secondsComponent: seconds, attosecondsComponent: rest * (1_000_000_000_000_000_000 / rate))
     }
 }
+
+extension Wait {
+    /// So many ticks from the call on; none for numbers below 1.
+    public static func ticks(_ count: Int) -> Wait { Wait(raw: Int64(max(0, count))) }
+}
 #endif

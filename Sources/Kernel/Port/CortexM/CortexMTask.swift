@@ -29,23 +29,55 @@ public final class KernelTask: @unchecked Sendable {
     private let finished = Completion()
     private let block: TaskPointer
     private let stackWords: Int
+    /// Whether the memory is of the heap.
+    private let isOwn: Bool
 
     /// Starts a task with at least `stackBytes` of stack, which come from the heap like all of it; 256 is the least, and the usual where that is 0 is
     /// 1,024. Throws ``KernelError/refusedBySystem`` when there is no memory.
-    public init(
+    public convenience init(
         _ name: StaticString = "task",
         priority: Priority = .normal,
         stackBytes: Int = 0,
         body: @escaping () -> Void
     ) throws(KernelError) {
+        let bytes = Self.overhead + max(256, stackBytes == 0 ? 1024 : stackBytes)
+        guard let memory = unsafe ckernel_allocate(bytes) else { throw .refusedBySystem }
+        unsafe self.init(
+            name,
+            priority: priority,
+            memory: UnsafeMutableRawBufferPointer(start: memory, count: bytes),
+            isOwn: true,
+            body: body
+        )
+    }
+
+    /// Starts a task in `memory`, which is aligned to 8 bytes, has ``overhead`` bytes and the stack, and is the task's until it has ended.
+    public convenience init(
+        _ name: StaticString = "task",
+        priority: Priority = .normal,
+        memory: UnsafeMutableRawBufferPointer,
+        body: @escaping () -> Void
+    ) {
+        unsafe self.init(name, priority: priority, memory: memory, isOwn: false, body: body)
+    }
+
+    /// How many bytes of its memory a task needs beside its stack.
+    public static var overhead: Int { unsafe MemoryLayout<ckernel_task>.stride }
+
+    private init(
+        _ name: StaticString,
+        priority: Priority,
+        memory: UnsafeMutableRawBufferPointer,
+        isOwn: Bool,
+        body: @escaping () -> Void
+    ) {
+        precondition(memory.count >= Self.overhead + 128, "not enough memory for a task")
         self.name = name
         self.body = body
-        stackWords = max(256, stackBytes == 0 ? 1024 : stackBytes) / 8 * 2
-        let bytes = unsafe MemoryLayout<ckernel_task>.stride + stackWords * 4
-        guard let memory = unsafe ckernel_allocate(bytes) else { throw .refusedBySystem }
-        unsafe block = memory.assumingMemoryBound(to: ckernel_task.self)
-        let stack = unsafe (memory + MemoryLayout<ckernel_task>.stride).assumingMemoryBound(to: UInt32.self)
-        unsafe ckernel_prepare(block, stack, UInt32(stackWords))
+        self.isOwn = isOwn
+        unsafe block = memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: ckernel_task.self)
+        stackWords = (memory.count - Self.overhead) / 8 * 2
+        unsafe ckernel_prepare(block, UInt32(stackWords))
         unsafe block.pointee.priority = priority.rawValue
         unsafe block.pointee.basePriority = priority.rawValue
         // While it runs it keeps itself alive.
@@ -55,7 +87,7 @@ public final class KernelTask: @unchecked Sendable {
         ckernel_unmask(key)
     }
 
-    deinit { unsafe ckernel_free(block) }
+    deinit { if isOwn { unsafe ckernel_free(block) } }
 
     /// The task that the caller is; `nil` before the start and in interrupt handlers.
     public static var current: KernelTask? {
