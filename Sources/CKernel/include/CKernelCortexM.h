@@ -63,35 +63,35 @@ extern struct ckernel_state ckernel_state;
 extern struct ckernel_task ckernel_idle_task;
 
 /// The state of the kernel, of which there is one.
-static inline struct ckernel_state *ckernel(void) { return &ckernel_state; }
+static inline __attribute__((always_inline)) struct ckernel_state *ckernel(void) { return &ckernel_state; }
 
-static inline struct ckernel_task *_Nullable *_Nonnull ckernel_heads(void) { return ckernel_state.heads; }
-static inline struct ckernel_task *_Nullable *_Nonnull ckernel_buckets(void) { return ckernel_state.buckets; }
-static inline struct ckernel_task *ckernel_idle_place(void) { return &ckernel_idle_task; }
+static inline __attribute__((always_inline)) struct ckernel_task *_Nullable *_Nonnull ckernel_heads(void) { return ckernel_state.heads; }
+static inline __attribute__((always_inline)) struct ckernel_task *_Nullable *_Nonnull ckernel_buckets(void) { return ckernel_state.buckets; }
+static inline __attribute__((always_inline)) struct ckernel_task *ckernel_idle_place(void) { return &ckernel_idle_task; }
 
 /// Masks interrupts, and returns whether they were.
-static inline uint32_t ckernel_mask(void) {
+static inline __attribute__((always_inline)) uint32_t ckernel_mask(void) {
     uint32_t key;
     __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(key)::"memory");
     return key;
 }
 
-static inline void ckernel_unmask(uint32_t key) { __asm__ volatile("msr primask, %0" ::"r"(key) : "memory"); }
+static inline __attribute__((always_inline)) void ckernel_unmask(uint32_t key) { __asm__ volatile("msr primask, %0" ::"r"(key) : "memory"); }
 
 /// As ckernel_unmask; what is pending is taken before the next instruction.
-static inline void ckernel_unmask_now(uint32_t key) { __asm__ volatile("msr primask, %0\n\tisb" ::"r"(key) : "memory"); }
+static inline __attribute__((always_inline)) void ckernel_unmask_now(uint32_t key) { __asm__ volatile("msr primask, %0\n\tisb" ::"r"(key) : "memory"); }
 
-static inline bool ckernel_in_interrupt(void) {
+static inline __attribute__((always_inline)) bool ckernel_in_interrupt(void) {
     uint32_t number;
     __asm__ volatile("mrs %0, ipsr" : "=r"(number));
     return number != 0;
 }
 
 /// Has the context switch happen when no interrupt is being handled.
-static inline void ckernel_pend_switch(void) { *(volatile uint32_t *)0xE000ED04 = 1u << 28; }
+static inline __attribute__((always_inline)) void ckernel_pend_switch(void) { *(volatile uint32_t *)0xE000ED04 = 1u << 28; }
 
 /// Sleeps until an interrupt is pending, masked or not.
-static inline void ckernel_wait_for_interrupt(void) { __asm__ volatile("dsb\n\twfi\n\tisb" ::: "memory"); }
+static inline __attribute__((always_inline)) void ckernel_wait_for_interrupt(void) { __asm__ volatile("dsb\n\twfi\n\tisb" ::: "memory"); }
 
 /// Keeps other tasks from running, as often as it is called; interrupts are handled.
 void ckernel_lock(void);
