@@ -25,7 +25,8 @@ let package = Package(
         .executableTarget(
             name: "hello",
             dependencies: [
-                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"),
                 .product(name: "SecureTransport", package: "apus"),
             ],
             swiftSettings: firmware
@@ -34,7 +35,8 @@ let package = Package(
         .executableTarget(
             name: "publish",
             dependencies: [
-                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"),
                 .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
             ],
             swiftSettings: firmware
@@ -42,19 +44,21 @@ let package = Package(
         .executableTarget(
             name: "main-job",
             dependencies: [
-                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"),
                 .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
                 .product(name: "QCloudIoTHub", package: "apus"),
             ],
             swiftSettings: firmware
         ),
-    ] + ["kernel-minimum", "kernel-ipc", "kernel-bench"].map { image in
-        .executableTarget(
-            name: image,
-            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")]
-                + (image == "kernel-bench" ? ["Markers"] : []),
-            swiftSettings: firmware
-        )
-    },
+    ]
+        + ["kernel-minimum", "kernel-ipc", "kernel-bench"].map { image in
+            .executableTarget(
+                name: image,
+                dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")]
+                    + (image == "kernel-bench" ? ["Markers"] : []),
+                swiftSettings: firmware
+            )
+        },
     swiftLanguageModes: [.v6]
 )

@@ -6,38 +6,40 @@ public protocol TimerHandler: AnyObject {
 
 /// A one-shot or periodic timer of an ``EventLoop``.
 ///
-/// A running timer keeps its handler alive; a stopped or expired one does not. Use it on its loop only.
+/// A running timer keeps its handler alive; a stopped or expired one does not. The handler, or who starts the timer, keeps the timer: one that nobody
+/// has a reference to is stopped. Use it on its loop only.
+@safe
 public final class Timer {
     /// The loop that runs this timer.
     public let loop: EventLoop
-    /// When it fires next, in the loop's time; `nil` while it does not run.
-    public var deadline: Duration? { isRunning ? dueAt : nil }
-    /// Whether the timer runs.
-    public internal(set) var isRunning = false
-    /// When it fires next, while it runs.
-    var dueAt = Duration.zero
     /// Zero for a one-shot timer.
     var period = Duration.zero
     var handler: (any TimerHandler)?
-    var order: UInt64 = 0
-    // Its place in the queue: its first child, its next sibling, and the sibling before or else the parent.
-    unowned(unsafe) var child: Timer?
-    unowned(unsafe) var next: Timer?
-    unowned(unsafe) var previous: Timer?
+    private var node = TimerNode()
 
     /// A stopped timer.
     public init(on loop: EventLoop) { self.loop = loop }
+
+    deinit { if isRunning { unsafe loop.timers.remove(place) } }
+
+    /// When it fires next, in the loop's time; `nil` while it does not run.
+    public var deadline: Duration? { isRunning ? unsafe place.pointee.dueAt : nil }
+
+    /// Whether the timer runs.
+    public var isRunning: Bool { unsafe place.pointee.isRunning }
 
     /// Starts, or starts again, so that `handler` is called at `deadline`, and then each `period` unless that is zero.
     ///
     /// A period is counted from the deadline before, so that a late call does not make later ones late. Expiries that a
     /// long handler has missed altogether are skipped, not made up for.
     public func start(at deadline: Duration, every period: Duration = .zero, handler: any TimerHandler) {
-        stop()
-        dueAt = deadline
+        let place = unsafe self.place
+        if unsafe place.pointee.isRunning { unsafe loop.timers.remove(place) }
+        unsafe place.pointee.dueAt = deadline
+        unsafe place.pointee.timer = Unmanaged.passUnretained(self)
         self.period = period
         self.handler = handler
-        loop.timers.insert(self)
+        unsafe loop.timers.insert(place)
     }
 
     /// As ``start(at:every:handler:)``, `delay` from now.
@@ -47,80 +49,104 @@ public final class Timer {
 
     /// Stops the timer; does nothing if it does not run.
     public func stop() {
-        if isRunning { loop.timers.remove(self) }
+        if isRunning { unsafe loop.timers.remove(place) }
         handler = nil
     }
 
-    func precedes(_ other: Timer) -> Bool { dueAt == other.dueAt ? order < other.order : dueAt < other.dueAt }
+    /// The place of the node, which does not move while the timer lives.
+    @inline(__always) private var place: UnsafeMutablePointer<TimerNode> {
+        unsafe withUnsafeMutablePointer(to: &node) { unsafe $0 }
+    }
+}
+
+/// The part of a timer that its queue knows. Pointers to it are used instead of references, which would be counted at each step.
+@safe struct TimerNode {
+    /// When it fires next, while it runs.
+    var dueAt = Duration.zero
+    var order: UInt64 = 0
+    // Its place in the queue: its first child, its next sibling, and the sibling before or else the parent.
+    var child: UnsafeMutablePointer<TimerNode>?
+    var next: UnsafeMutablePointer<TimerNode>?
+    var previous: UnsafeMutablePointer<TimerNode>?
+    var timer: Unmanaged<Timer>?
+    var isRunning = false
+
+    func precedes(_ other: TimerNode) -> Bool { dueAt == other.dueAt ? order < other.order : dueAt < other.dueAt }
 }
 
 /// The running timers of one loop, the earliest first, those of the same deadline in the order of their start.
 ///
 /// It is a pairing heap that lies in the timers themselves, so that starting one allocates nothing: to insert costs a
-/// comparison, to remove O(log n) of them, amortized. The queue keeps each of its timers alive by a reference of its own.
-struct TimerQueue {
-    unowned(unsafe) private(set) var first: Timer?
+/// comparison, to remove O(log n) of them, amortized.
+@safe struct TimerQueue {
+    typealias Node = UnsafeMutablePointer<TimerNode>
+
+    private(set) var first: Node?
     private(set) var startCount: UInt64 = 0
 
-    var deadline: Duration? { unsafe first?.dueAt }
+    var deadline: Duration? { unsafe first?.pointee.dueAt }
 
-    mutating func insert(_ timer: Timer) {
+    mutating func insert(_ node: Node) {
         startCount &+= 1
-        timer.order = startCount
-        timer.isRunning = true
-        _ = unsafe Unmanaged.passRetained(timer)
-        unsafe first = meld(first, timer)
+        unsafe node.pointee.order = startCount
+        unsafe node.pointee.isRunning = true
+        unsafe first = meld(first, node)
     }
 
-    mutating func remove(_ timer: Timer) {
-        let children = meldedChildren(of: timer)
-        if let previous = unsafe timer.previous {
-            let next = unsafe timer.next
-            if unsafe previous.child === timer { unsafe previous.child = next } else { unsafe previous.next = next }
-            unsafe next?.previous = previous
+    mutating func remove(_ node: Node) {
+        let children = unsafe meldedChildren(of: node)
+        if let previous = unsafe node.pointee.previous {
+            let next = unsafe node.pointee.next
+            if unsafe previous.pointee.child == node {
+                unsafe previous.pointee.child = next
+            } else {
+                unsafe previous.pointee.next = next
+            }
+            unsafe next?.pointee.previous = previous
             unsafe first = meld(first, children)
         } else {
             unsafe first = children
         }
-        unsafe (timer.child, timer.next, timer.previous) = (nil, nil, nil)
-        timer.isRunning = false
-        unsafe Unmanaged.passUnretained(timer).release()
+        unsafe node.pointee.child = nil
+        unsafe node.pointee.next = nil
+        unsafe node.pointee.previous = nil
+        unsafe node.pointee.isRunning = false
     }
 
     /// Makes one heap of two, whose roots have no siblings.
-    private func meld(_ a: Timer?, _ b: Timer?) -> Timer? {
-        guard var parent = a else { return b }
-        guard var child = b else { return a }
-        if child.precedes(parent) { swap(&parent, &child) }
-        let sibling = unsafe parent.child
-        unsafe child.next = sibling
-        unsafe sibling?.previous = child
-        unsafe child.previous = parent
-        unsafe parent.child = child
-        return parent
+    private func meld(_ a: Node?, _ b: Node?) -> Node? {
+        guard var parent = unsafe a else { return unsafe b }
+        guard var child = unsafe b else { return unsafe a }
+        if unsafe child.pointee.precedes(parent.pointee) { unsafe swap(&parent, &child) }
+        let sibling = unsafe parent.pointee.child
+        unsafe child.pointee.next = sibling
+        unsafe sibling?.pointee.previous = child
+        unsafe child.pointee.previous = parent
+        unsafe parent.pointee.child = child
+        return unsafe parent
     }
 
-    /// The heap of all below `timer`: melded by twos, and those from the last to the first.
-    private func meldedChildren(of timer: Timer) -> Timer? {
-        var pairs: Timer?
-        var rest = unsafe timer.child
-        while let a = rest {
-            let b = unsafe a.next
-            rest = unsafe b?.next
-            unsafe a.next = nil
-            unsafe b?.next = nil
-            let pair = meld(a, b)
-            unsafe pair?.next = pairs
-            pairs = pair
+    /// The heap of all below `node`: melded by twos, and those from the last to the first.
+    private func meldedChildren(of node: Node) -> Node? {
+        var pairs: Node?
+        var rest = unsafe node.pointee.child
+        while let a = unsafe rest {
+            let b = unsafe a.pointee.next
+            unsafe rest = b?.pointee.next
+            unsafe a.pointee.next = nil
+            unsafe b?.pointee.next = nil
+            let pair = unsafe meld(a, b)
+            unsafe pair?.pointee.next = pairs
+            unsafe pairs = pair
         }
-        var heap: Timer?
-        while let pair = pairs {
-            pairs = unsafe pair.next
-            unsafe pair.next = nil
-            heap = meld(heap, pair)
+        var heap: Node?
+        while let pair = unsafe pairs {
+            unsafe pairs = pair.pointee.next
+            unsafe pair.pointee.next = nil
+            unsafe heap = meld(heap, pair)
         }
-        unsafe heap?.previous = nil
-        return heap
+        unsafe heap?.pointee.previous = nil
+        return unsafe heap
     }
 }
 
@@ -132,13 +158,14 @@ extension EventLoop {
         let limit = timers.startCount
         guard limit > 0 else { return }
         let now = self.now
-        while let timer = unsafe timers.first, timer.dueAt <= now, timer.order <= limit {
-            timers.remove(timer)
+        while let node = unsafe timers.first, unsafe node.pointee.dueAt <= now, unsafe node.pointee.order <= limit {
+            unsafe timers.remove(node)
+            guard let timer = unsafe node.pointee.timer?.takeUnretainedValue() else { continue }
             let handler = timer.handler
             if timer.period > .zero {
-                timer.dueAt += timer.period
-                if timer.dueAt <= now { timer.dueAt = now + timer.period }
-                timers.insert(timer)
+                unsafe node.pointee.dueAt += timer.period
+                if unsafe node.pointee.dueAt <= now { unsafe node.pointee.dueAt = now + timer.period }
+                unsafe timers.insert(node)
             } else {
                 timer.handler = nil
             }
@@ -147,5 +174,7 @@ extension EventLoop {
     }
 
     /// Stops all timers.
-    func stopTimers() { while let timer = unsafe timers.first { timer.stop() } }
+    func stopTimers() {
+        while let timer = unsafe timers.first?.pointee.timer?.takeUnretainedValue() { timer.stop() }
+    }
 }

@@ -169,7 +169,11 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
     private final func place(_ number: Int) -> UnsafeMutableRawPointer { unsafe places + number * itemBytes }
 
     /// Most items are a word.
-    @inline(__always) private static func copy(_ source: UnsafeMutableRawPointer, to destination: UnsafeMutableRawPointer, count: Int) {
+    @inline(__always) private static func copy(
+        _ source: UnsafeMutableRawPointer,
+        to destination: UnsafeMutableRawPointer,
+        count: Int
+    ) {
         if count == MemoryLayout<Int>.size {
             unsafe destination.storeBytes(of: source.loadUnaligned(as: Int.self), as: Int.self)
         } else {

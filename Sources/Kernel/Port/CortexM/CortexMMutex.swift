@@ -49,7 +49,8 @@ internal import CKernel
     }
 
     /// Calls `body` with the mutex locked.
-    public func withLock<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError) -> Result {
+    public func withLock<Result: ~Copyable>(_ wait: Wait = .forever, _ body: () -> Result) throws(KernelError) -> Result
+    {
         try lock(wait)
         let result = body()
         try unlock()

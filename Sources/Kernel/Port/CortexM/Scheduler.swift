@@ -159,7 +159,10 @@ public enum Scheduler {
         } else {
             unsafe task.pointee.priority = priority
             if unsafe task.pointee.isListed, let object = unsafe task.pointee.object {
-                unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().changeRank(of: task, to: priority)
+                unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().changeRank(
+                    of: task,
+                    to: priority
+                )
             }
         }
     }
