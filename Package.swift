@@ -21,6 +21,8 @@ let package = Package(
     products: modules.map { .library(name: $0, targets: [$0]) } + [
         .library(name: "ModemSimulator", targets: ["ModemSimulator"]),
         .library(name: "HubSimulator", targets: ["HubSimulator"]),
+        // What the firmware package's own tests need.
+        .library(name: "KernelScenarios", targets: ["KernelScenarios"]),
         .library(name: "HubPlugin", type: .dynamic, targets: ["HubPlugin"]),
         .executable(name: "apus", targets: ["apus"]),
         .executable(name: "hub-simulator", targets: ["hub-simulator"]),
@@ -77,7 +79,17 @@ let package = Package(
         ),
 
         // Tests.
-        .testTarget(name: "KernelTests", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
+        .target(
+            name: "KernelScenarios",
+            dependencies: ["Kernel"],
+            path: "Tests/KernelScenarios",
+            swiftSettings: core
+        ),
+        .testTarget(
+            name: "KernelTests",
+            dependencies: ["Kernel", "KernelScenarios", "CLinux"],
+            swiftSettings: hosted
+        ),
         .testTarget(name: "SALTests", dependencies: ["SAL", "Kernel", "CLinux"], swiftSettings: hosted),
         .testTarget(
             name: "ATAdapterTests",

@@ -114,8 +114,10 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
     @usableFromInline final func flush(_ discard: (UnsafeMutableRawPointer) -> Void) {
         var wakeUps = WakeUps()
         let key = lock.enter()
+        // Of a queue that is not full, those who wait receive.
+        let isFull = held == capacity
         while held > 0 { unsafe discard(place(popPlace())) }
-        while held < capacity, let sender = unsafe waiters.popFirst() { unsafe admit(sender, &wakeUps) }
+        while isFull, held < capacity, let sender = unsafe waiters.popFirst() { unsafe admit(sender, &wakeUps) }
         lock.leave(key)
         wakeUps.perform()
     }
