@@ -51,14 +51,29 @@ let package = Package(
             ],
             swiftSettings: firmware
         ),
-    ]
-        + ["kernel-minimum", "kernel-ipc", "kernel-bench"].map { image in
-            .executableTarget(
-                name: image,
-                dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")]
-                    + (image == "kernel-bench" ? ["Markers"] : []),
-                swiftSettings: firmware
-            )
-        },
+        .executableTarget(
+            name: "kernel-bench",
+            dependencies: ["Startup", "TaskVectors", "Markers", .product(name: "Kernel", package: "apus")],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
+            name: "kernel-ipc",
+            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
+            name: "kernel-minimum",
+            dependencies: ["Startup", "TaskVectors", .product(name: "Kernel", package: "apus")],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
+            name: "kernel-tests",
+            dependencies: [
+                "Startup", "TaskVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "KernelScenarios", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
+    ],
     swiftLanguageModes: [.v6]
 )

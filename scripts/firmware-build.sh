@@ -22,4 +22,4 @@ build() {
 }
 for image in hello faults publish main-job; do build "$image" "$toolset" Firmware/.build; done
 tasks=$(scripts/embedded-toolset.sh tasks)
-for image in kernel-minimum kernel-ipc kernel-bench; do build "$image" "$tasks" Firmware/.build/tasks; done
+for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build "$image" "$tasks" Firmware/.build/tasks; done

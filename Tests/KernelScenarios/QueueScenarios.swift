@@ -93,11 +93,6 @@ extension Scenario {
                 checks.expect(.destroyed) { () throws(KernelError) in _ = try full.receive(.noWait) }
             },
             Scenario("messages that are objects are released once, wherever they end") { (checks) throws(KernelError) in
-                final class Counted: Sendable {
-                    let counter: Semaphore
-                    init(_ counter: Semaphore) { self.counter = counter }
-                    deinit { do throws(KernelError) { try counter.post() } catch {} }
-                }
                 let counter = Semaphore()
                 var queue: MessageQueue<Counted>? = MessageQueue(capacity: 3)
                 for _ in 0..<3 { try queue?.send(Counted(counter)) }
@@ -218,4 +213,13 @@ extension Scenario {
             },
         ]
     }
+}
+
+/// Posts to its counter when it is released.
+private final class Counted: Sendable {
+    private let counter: Semaphore
+
+    init(_ counter: Semaphore) { self.counter = counter }
+
+    deinit { do throws(KernelError) { try counter.post() } catch {} }
 }

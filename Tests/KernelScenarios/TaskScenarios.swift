@@ -22,8 +22,6 @@ extension Scenario {
                         do throws(KernelError) { try count.post() } catch {}
                     }
                     try task.join(.seconds(3))
-                    // The idle task gives the memory back.
-                    if count.count % 8 == 0 { try KernelTask.delay(.milliseconds(1)) }
                 }
                 checks.expect(count.count == 2_000)
             },

@@ -25,7 +25,8 @@ public final class KernelTask: @unchecked Sendable {
 
     /// What it is called.
     public let name: StaticString
-    private let body: () -> Void
+    /// Until it is called.
+    private var body: (() -> Void)?
     private let finished = Completion()
     private let block: TaskPointer
     private let stackWords: Int
@@ -40,6 +41,7 @@ public final class KernelTask: @unchecked Sendable {
         stackBytes: Int = 0,
         body: @escaping () -> Void
     ) throws(KernelError) {
+        Self.reap()
         let bytes = Self.overhead + max(256, stackBytes == 0 ? 1024 : stackBytes)
         guard let memory = unsafe ckernel_allocate(bytes) else { throw .refusedBySystem }
         unsafe self.init(
@@ -213,15 +215,21 @@ public final class KernelTask: @unchecked Sendable {
         }
     }
 
-    /// What a task runs, all its life.
-    fileprivate func run() {
-        body()
+    /// What a task does before it ends.
+    @inline(never) fileprivate static func run(_ block: TaskPointer) {
+        guard let owner = unsafe block.pointee.owner else { return }
+        let task = unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue()
+        if let body = task.body.take() { body() }
         unsafe Mutex.releaseAll(heldBy: block)
-        do throws(KernelError) { try finished.post() } catch {}
+        do throws(KernelError) { try task.finished.post() } catch {}
+    }
+
+    /// Ends the task that calls it, which has no references any more.
+    fileprivate static func end(_ block: TaskPointer) {
         _ = ckernel_mask()
         unsafe block.pointee.hasEnded = true
         unsafe Scheduler.makeUnready(block)
-        // The idle task lets go of it: nobody can free the stack that he stands on.
+        // Others let go of it, the idle task or who makes the next one: nobody can free the stack that he stands on.
         unsafe block.pointee.next = ckernel().pointee.ended
         unsafe ckernel().pointee.ended = block
         Scheduler.choose()
@@ -242,9 +250,8 @@ public final class KernelTask: @unchecked Sendable {
 
 /// The first function of each task.
 @_cdecl("ckernel_task_entry") func taskEntry(_ block: UnsafeMutablePointer<ckernel_task>) {
-    if let owner = unsafe block.pointee.owner {
-        unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue().run()
-    }
+    unsafe KernelTask.run(block)
+    unsafe KernelTask.end(block)
 }
 
 /// The idle task: it runs when no other could.

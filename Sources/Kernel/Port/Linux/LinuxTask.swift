@@ -8,7 +8,7 @@ internal import Synchronization
 /// It runs until its body returns; dropping the last reference does not end it.
 @safe
 public final class KernelTask: @unchecked Sendable {
-    // @unchecked: `core` is guarded; the rest does not change, or is atomic.
+    // @unchecked: `core` is guarded; the rest does not change, is atomic, or the thread's own.
 
     /// How the system shares the processors out.
     public enum Scheduling: Sendable {
@@ -35,7 +35,8 @@ public final class KernelTask: @unchecked Sendable {
     /// What it is called; the system shows the first 15 bytes.
     public let name: String
     private let scheduling: Scheduling
-    private let body: @Sendable () -> Void
+    /// Until it is called, by the task's own thread.
+    private var body: (@Sendable () -> Void)?
     private let finished = Completion()
     /// What it waits for in a delay.
     private let alarm = KernelObject()
@@ -284,7 +285,8 @@ public final class KernelTask: @unchecked Sendable {
 
     private func run() {
         stayWhileSuspended()
-        body()
+        let body = self.body.take()
+        body?()
         let thread = unsafe ckernel_this_thread()
         unsafe Mutex.releaseAll(heldBy: thread)
         core.withLock {
