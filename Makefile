@@ -61,6 +61,14 @@ firmware: install ## Build the firmware images
 size: firmware ## Print flash and RAM of each firmware image
 	@scripts/firmware-size.sh
 
+.PHONY: bench-kernel
+bench-kernel: install ## Measure the kernel's primitives against pthread, Dispatch and POSIX message queues
+	$(MAKE) -C Benchmarks run-kernel
+
+.PHONY: bench-kernel-arm
+bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel beside TencentOS-tiny's and FreeRTOS's
+	scripts/bench-kernel-arm.py
+
 .PHONY: docs
 docs: install ## Build the documentation into docs-out; warnings are errors
 	scripts/build-docs.sh

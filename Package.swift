@@ -119,7 +119,7 @@ let package = Package(
         .testTarget(name: "ModemSimulatorTests", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         .testTarget(
             name: "FirmwareTests",
-            dependencies: ["Kernel", "ModemSimulator", "HubSimulator", "CLinux"],
+            dependencies: ["Kernel", "KernelScenarios", "ModemSimulator", "HubSimulator", "CLinux"],
             swiftSettings: hosted
         ),
     ],

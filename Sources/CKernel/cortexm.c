@@ -18,13 +18,15 @@ __attribute__((naked, used)) void ckernel_switch(void) {
         "ldr r1, =ckernel_state\n\t"
         "mrs r0, psp\n\t"
         "ldrd r2, r3, [r1]\n\t"
+        "ldr r12, [r2, #4]\n\t"
         "stmdb r0!, {r4-r11}\n\t"
+        "cmp r0, r12\n\t"
+        "blo ckernel_stack_overflow\n\t"
         "str r0, [r2]\n\t"
         "str r3, [r1]\n\t"
         "ldr r0, [r3]\n\t"
         "ldmia r0!, {r4-r11}\n\t"
         "msr psp, r0\n\t"
-        "mvn lr, #2\n\t"
         "bx lr\n\t"
         ".ltorg");
 }
@@ -38,8 +40,7 @@ static uint32_t *first_frame(uint32_t *top, void (*entry)(struct ckernel_task *t
     return top - 16;
 }
 
-void ckernel_prepare(struct ckernel_task *task, uint32_t words) {
-    uint32_t *stack = (uint32_t *)(task + 1);
+void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words) {
     *task = (struct ckernel_task){.bucket = CKERNEL_NO_BUCKET, .stack = stack, .slice = ckernel_state.slice, .outcome = 1};
     for (uint32_t word = 0; word < words; word++) stack[word] = CKERNEL_UNTOUCHED;
     task->sp = first_frame(stack + words, ckernel_task_entry, task);
@@ -76,12 +77,12 @@ void ckernel_start(void) {
     ckernel_idle_task.priority = ckernel_idle_task.basePriority = 255;
     ckernel_idle_task.sp = first_frame(idle_stack + sizeof idle_stack / 4, ckernel_idle, &ckernel_idle_task);
     ckernel_idle_task.after = &ckernel_idle_task;
-    // What the first switch saves, nobody reads.
-    uint32_t *nobody;
-    ckernel_state.current = (struct ckernel_task *)&nobody;
     ckernel_state.isRunning = true;
-    ckernel_pend_switch();
-    __asm__ volatile("mrs r0, msp\n\tmsr psp, r0\n\tcpsie i\n\tisb" ::: "r0", "memory");
-    for (;;) {}
+    struct ckernel_task *first = ckernel_state.chosen;
+    ckernel_state.current = first;
+    // From the main stack to the task's, and into its frame as an exception returns to it.
+    __asm__ volatile(
+        "msr psp, %0\n\tmovs r0, #2\n\tmsr control, r0\n\tisb\n\tpop {r0-r3, r12, lr}\n\tpop {r4, r5}\n\tcpsie i\n\tbx r4" ::"r"(first->sp + 8));
+    __builtin_unreachable();
 }
 #endif

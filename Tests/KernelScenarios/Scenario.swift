@@ -7,7 +7,8 @@ public struct Scenario: Sendable {
     /// Finds out whether it is.
     public let run: @Sendable (Checks) throws(KernelError) -> Void
 
-    init(_ name: StaticString, _ run: @escaping @Sendable (Checks) throws(KernelError) -> Void) {
+    /// A scenario of its name.
+    public init(_ name: StaticString, _ run: @escaping @Sendable (Checks) throws(KernelError) -> Void) {
         self.name = name
         self.run = run
     }

@@ -95,6 +95,11 @@ __attribute__((naked)) void Fault_Handler(void) {
     __asm__ volatile("tst lr, #4\n\tite eq\n\tmrseq r0, msp\n\tmrsne r0, psp\n\tldr r1, =__stack_top\n\tmov sp, r1\n\tb fault");
 }
 
+void startup_stack_overflow(void) {
+    say("\nfault=task-stack-overflow\n");
+    startup_exit(1);
+}
+
 void __stack_chk_fail(void) {
     say("\nfault=stack-smashed\n");
     startup_exit(1);

@@ -15,6 +15,8 @@ __attribute__((weak)) void UART1_Transmit_Handler(void);
 void startup_heap_lock(void) { ckernel_lock(); }
 void startup_heap_unlock(void) { ckernel_unlock(); }
 
+__attribute__((used)) void ckernel_stack_overflow(void) { startup_stack_overflow(); }
+
 typedef void (*handler_t)(void);
 __attribute__((section(".vectors"), used)) static const handler_t vectors[] = {
     (handler_t)&__stack_top, Reset_Handler, Fault_Handler, Fault_Handler, Fault_Handler, Fault_Handler, Fault_Handler,

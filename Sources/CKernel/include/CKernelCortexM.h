@@ -15,8 +15,8 @@ enum { CKERNEL_PRIORITIES = 32, CKERNEL_BUCKETS = CKERNEL_NEAR_BITS + 2, CKERNEL
 
 /// A task. What Swift calls a Waiter is the same: a task waits for one thing at a time.
 struct ckernel_task {
-    /// Where its registers lie while it does not run; the context switch knows this place.
-    uint32_t *sp;
+    /// Where its registers lie while it does not run, and the lowest word of its stack; the context switch knows these places.
+    uint32_t *sp, *stack;
     /// Its neighbours in the list of the object that it waits for.
     struct ckernel_task *_Nullable next, *_Nullable previous, *_Nullable nextLeader, *_Nullable previousLeader;
     /// Its neighbours in the ring of the tasks of its priority that could run.
@@ -32,8 +32,6 @@ struct ckernel_task {
     void *_Nullable held;
     /// The KernelTask, which owns this.
     void *_Nullable owner;
-    /// The lowest word of its stack.
-    uint32_t *stack;
     uint16_t slice;
     uint8_t bucket;
     /// Its priority now, with what it inherits; its own; its place in the list of an object.
@@ -93,6 +91,9 @@ static inline __attribute__((always_inline)) void ckernel_pend_switch(void) { *(
 /// Sleeps until an interrupt is pending, masked or not.
 static inline __attribute__((always_inline)) void ckernel_wait_for_interrupt(void) { __asm__ volatile("dsb\n\twfi\n\tisb" ::: "memory"); }
 
+/// What the image does about a task that has outgrown its stack: called by the context switch, it does not return.
+void ckernel_stack_overflow(void);
+
 /// Keeps other tasks from running, as often as it is called; interrupts are handled.
 void ckernel_lock(void);
 void ckernel_unlock(void);
@@ -104,8 +105,8 @@ void ckernel_free(void *memory);
 /// Leaves `main` for the tasks: the first context switch.
 void ckernel_start(void) __attribute__((noreturn));
 
-/// Makes `task` one that has not run yet, on the stack of so many words behind it; it will begin with `ckernel_task_entry`.
-void ckernel_prepare(struct ckernel_task *task, uint32_t words);
+/// Makes `task` one that has not run yet, on a stack of so many words; it will begin with `ckernel_task_entry`.
+void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words);
 
 #pragma clang assume_nonnull end
 #endif

@@ -15,6 +15,9 @@ void Reset_Handler(void) __attribute__((noreturn));
 void startup_tick(void);
 void Fault_Handler(void);
 
+/// Says that a task has outgrown its stack, and ends.
+void startup_stack_overflow(void) __attribute__((noreturn));
+
 /// Called around each use of the heap: where tasks share it, it locks the scheduler.
 void startup_heap_lock(void);
 void startup_heap_unlock(void);
@@ -25,6 +28,9 @@ void startup_heap_prepare(void);
 /// Bytes of the heap that are free now, and the least that ever were.
 size_t startup_heap_free(void);
 size_t startup_heap_least_free(void);
+
+/// As the C library's; null where count times bytes is more than there can be.
+void *calloc(size_t count, size_t bytes);
 
 /// Ends the emulator (or stops in a debugger) with success or failure, by semihosting.
 void startup_exit(int failed) __attribute__((noreturn));

@@ -77,9 +77,11 @@ public final class KernelTask: @unchecked Sendable {
         self.name = name
         self.body = body
         self.isOwn = isOwn
-        unsafe block = memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: ckernel_task.self)
         stackWords = (memory.count - Self.overhead) / 8 * 2
-        unsafe ckernel_prepare(block, UInt32(stackWords))
+        // The stack grows downwards, away from the task's block.
+        let stack = unsafe memory.baseAddress.unsafelyUnwrapped
+        unsafe block = (stack + stackWords * 4).assumingMemoryBound(to: ckernel_task.self)
+        unsafe ckernel_prepare(block, stack.assumingMemoryBound(to: UInt32.self), UInt32(stackWords))
         unsafe block.pointee.priority = priority.rawValue
         unsafe block.pointee.basePriority = priority.rawValue
         // While it runs it keeps itself alive.
@@ -89,7 +91,7 @@ public final class KernelTask: @unchecked Sendable {
         ckernel_unmask(key)
     }
 
-    deinit { if isOwn { unsafe ckernel_free(block) } }
+    deinit { if isOwn { unsafe ckernel_free(block.pointee.stack) } }
 
     /// The task that the caller is; `nil` before the start and in interrupt handlers.
     public static var current: KernelTask? {

@@ -1,0 +1,146 @@
+import Kernel
+import KernelScenarios
+import Startup
+internal import Synchronization
+internal import _Volatile
+
+/// What interrupt 20 posts to; it runs whenever software pends it.
+let interruptSemaphore = Semaphore()
+let interruptFlags = EventFlags()
+nonisolated(unsafe) var interruptQueue: MessageQueue<Int>?
+nonisolated(unsafe) var interruptErrors = 0
+
+@c(Device_Handler) func device() {
+    do throws(KernelError) {
+        try interruptSemaphore.post()
+        try interruptFlags.set(1)
+        try interruptQueue?.send(7, .noWait)
+    } catch { interruptErrors += 1 }
+    // It cannot wait.
+    do throws(KernelError) {
+        try KernelTask.delay(.ticks(1))
+        interruptErrors += 1
+    } catch { if error != .inInterrupt { interruptErrors += 1 } }
+    do throws(KernelError) {
+        _ = try interruptFlags.wait(for: 0x100)
+        interruptErrors += 1
+    } catch { if error != .inInterrupt { interruptErrors += 1 } }
+}
+
+func interrupt() { unsafe VolatileMappedRegister<UInt32>(unsafeBitPattern: 0xE000_E200).store(1 << 20) }
+
+/// Who had his turn, of tasks that never wait.
+final class Turns: Sendable {
+    let flags = Atomic<UInt32>(0)
+    let areOver = Atomic(false)
+}
+
+/// What is so on a Cortex-M only.
+let boardScenarios: [Scenario] = [
+    Scenario("an interrupt posts to tasks, and is told that it cannot wait") { (checks) throws(KernelError) in
+        unsafe VolatileMappedRegister<UInt32>(unsafeBitPattern: 0xE000_E100).store(1 << 20)
+        interruptQueue = MessageQueue(capacity: 4)
+        let done = Semaphore()
+        _ = try KernelTask(priority: .highest) {
+            do throws(KernelError) {
+                for _ in 0..<3 { try interruptSemaphore.wait() }
+                guard try interruptQueue?.receive(.noWait) == 7 else { return }
+                try done.post()
+            } catch {}
+        }
+        for _ in 0..<3 {
+            interrupt()
+            _ = try interruptFlags.wait(for: 1, clearing: true, .milliseconds(50))
+        }
+        try done.wait(.milliseconds(50))
+        checks.expect(interruptErrors == 0)
+    },
+    Scenario("a more urgent task runs at once when it is made, and when it is posted to") {
+        (checks) throws(KernelError) in
+        nonisolated(unsafe) var steps = 0
+        let semaphore = Semaphore()
+        let task = try KernelTask(priority: .highest) {
+            steps = 1
+            do throws(KernelError) { try semaphore.wait() } catch {}
+            steps = 2
+        }
+        checks.expect(steps == 1)
+        try semaphore.post()
+        checks.expect(steps == 2)
+        try task.join(.noWait)
+    },
+    Scenario("equally urgent tasks take turns, though none gives way") { (checks) throws(KernelError) in
+        let turns = Turns()
+        for number in 0..<3 {
+            _ = try KernelTask(priority: Priority(rawValue: 15)) {
+                while !turns.areOver.load(ordering: .relaxed) {
+                    turns.flags.bitwiseOr(1 << UInt32(number), ordering: .relaxed)
+                }
+            }
+        }
+        try KernelTask.delay(.milliseconds(350))
+        checks.expect(turns.flags.load(ordering: .relaxed) == 0b111)
+        turns.areOver.store(true, ordering: .relaxed)
+        try KernelTask.delay(.milliseconds(5))
+    },
+    Scenario("no other task runs while the scheduler is locked, and nobody waits in it") {
+        (checks) throws(KernelError) in
+        nonisolated(unsafe) var hasRun = false
+        let semaphore = Semaphore()
+        _ = try KernelTask(priority: .highest) {
+            do throws(KernelError) { try semaphore.wait() } catch {}
+            hasRun = true
+        }
+        Scheduler.withLock {
+            Scheduler.withLock { do throws(KernelError) { try semaphore.post() } catch {} }
+            checks.expect(!hasRun)
+            checks.expect(.schedulerLocked) { () throws(KernelError) in try KernelTask.delay(.ticks(1)) }
+            checks.expect(.schedulerLocked) { () throws(KernelError) in try semaphore.wait() }
+        }
+        checks.expect(hasRun)
+    },
+    Scenario("deadlines near and far end in their order, and none early") { (checks) throws(KernelError) in
+        let queue = MessageQueue<Int>(capacity: 16)
+        let start = KernelClock.now
+        for time in [40, 7, 300, 8, 64, 33, 1, 32] {
+            _ = try KernelTask(priority: .highest, stackBytes: 512) {
+                do throws(KernelError) {
+                    try KernelTask.delay(.ticks(time))
+                    try queue.send(time)
+                } catch {}
+            }
+        }
+        for time in [1, 7, 8, 32, 33, 40, 64, 300] {
+            checks.expect(try queue.receive(.seconds(1)) == time)
+            checks.expect(KernelClock.now - start >= .milliseconds(time))
+        }
+    },
+    Scenario("K14: memory for more than there can be is refused") { (checks) throws(KernelError) in
+        checks.expect(unsafe calloc(0x4000_0001, 4) == nil)
+        checks.expect(unsafe calloc(0x1000_0000, 16) == nil)
+    },
+    Scenario("K17: tasks share the heap") { (checks) throws(KernelError) in
+        let before = startup_heap_free()
+        let done = Semaphore()
+        nonisolated(unsafe) var isRight = true
+        for number in 0..<3 {
+            _ = try KernelTask(priority: Priority(rawValue: UInt8(11 + number))) {
+                for round in 0..<300 {
+                    let array = [UInt8](repeating: UInt8(number), count: 20 + round % 50)
+                    if round % 30 == 0 { do throws(KernelError) { try KernelTask.delay(.ticks(1)) } catch {} }
+                    for byte in array where byte != UInt8(number) { isRight = false }
+                }
+                do throws(KernelError) { try done.post() } catch {}
+            }
+        }
+        for _ in 0..<3 { try done.wait(.seconds(5)) }
+        checks.expect(isRight)
+        // The idle task gives the tasks' own memory back.
+        try KernelTask.delay(.milliseconds(5))
+        checks.expect(startup_heap_free() >= before)
+    },
+    Scenario("a task knows how much of its stack it has never used") { (checks) throws(KernelError) in
+        let task = try KernelTask(priority: .highest, stackBytes: 1024) {}
+        checks.expect(task.unusedStackBytes > 300 && task.unusedStackBytes < 1024)
+    },
+]
