@@ -30,6 +30,8 @@ struct ckernel_task {
     void *_Nullable slot;
     /// The last mutex that it locked, which knows the one before.
     void *_Nullable held;
+    /// What is to be told of its end (a KernelObject): those who join it.
+    void *_Nullable joiners;
     /// The KernelTask, which owns this.
     void *_Nullable owner;
     uint16_t slice;

@@ -158,16 +158,13 @@ internal import CKernel
         if let owner = unsafe owner { unsafe Self.settle(owner) }
     }
 
-    /// Frees the mutexes of a task that ends.
-    static func releaseAll(heldBy task: TaskPointer) {
-        while true {
-            let key = ckernel_mask()
-            guard let mutex = unsafe mutex(task.pointee.held) else { return ckernel_unmask(key) }
-            unsafe task.pointee.held = mutex.heldBefore
-            unsafe mutex.owner = nil
-            mutex.nesting = 0
-            mutex.wakeAll(LockKey(mask: key), .ownerDied)
-        }
+    /// The mutex of a task that ends is free, and who waited for it is told.
+    override func ended(_ task: TaskPointer) {
+        let key = lock.enter()
+        unsafe task.pointee.held = heldBefore
+        unsafe owner = nil
+        nesting = 0
+        wakeAll(key, .ownerDied)
     }
 }
 #endif

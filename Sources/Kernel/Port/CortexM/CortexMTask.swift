@@ -27,7 +27,6 @@ public final class KernelTask: @unchecked Sendable {
     public let name: StaticString
     /// Until it is called.
     private var body: (() -> Void)?
-    private let finished = Completion()
     private let block: TaskPointer
     private let stackWords: Int
     /// Whether the memory is of the heap.
@@ -91,7 +90,10 @@ public final class KernelTask: @unchecked Sendable {
         ckernel_unmask(key)
     }
 
-    deinit { if isOwn { unsafe ckernel_free(block.pointee.stack) } }
+    deinit {
+        if let joiners = unsafe block.pointee.joiners { unsafe Unmanaged<KernelObject>.fromOpaque(joiners).release() }
+        if isOwn { unsafe ckernel_free(block.pointee.stack) }
+    }
 
     /// The task that the caller is; `nil` before the start and in interrupt handlers.
     public static var current: KernelTask? {
@@ -168,7 +170,22 @@ public final class KernelTask: @unchecked Sendable {
     /// Waits until it has ended.
     public func join(_ wait: Wait = .forever) throws(KernelError) {
         if unsafe block == ckernel().pointee.current { throw .deadlock }
-        try finished.wait(wait)
+        let joiners = self.joiners()
+        let key = joiners.lock.enter()
+        if unsafe block.pointee.hasEnded { return joiners.lock.leave(key) }
+        try joiners.block(key, wait)
+    }
+
+    /// Those who join it: most tasks have none.
+    private func joiners() -> Joiners {
+        let new = Joiners()
+        let key = ckernel_mask()
+        defer { ckernel_unmask(key) }
+        if let present = unsafe block.pointee.joiners {
+            return unsafe Unmanaged<Joiners>.fromOpaque(present).takeUnretainedValue()
+        }
+        unsafe block.pointee.joiners = unsafe Unmanaged.passRetained(new).toOpaque()
+        return new
     }
 
     /// Cuts its delay short; throws ``KernelError/wrongState`` if it is in none. For interrupt handlers too.
@@ -222,14 +239,18 @@ public final class KernelTask: @unchecked Sendable {
         guard let owner = unsafe block.pointee.owner else { return }
         let task = unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue()
         if let body = task.body.take() { body() }
-        unsafe Mutex.releaseAll(heldBy: block)
-        do throws(KernelError) { try task.finished.post() } catch {}
+        while let held = unsafe block.pointee.held {
+            unsafe Unmanaged<KernelObject>.fromOpaque(held).takeUnretainedValue().ended(block)
+        }
     }
 
     /// Ends the task that calls it, which has no references any more.
     fileprivate static func end(_ block: TaskPointer) {
         _ = ckernel_mask()
         unsafe block.pointee.hasEnded = true
+        if let joiners = unsafe block.pointee.joiners {
+            unsafe Unmanaged<KernelObject>.fromOpaque(joiners).takeUnretainedValue().ended(block)
+        }
         unsafe Scheduler.makeUnready(block)
         // Others let go of it, the idle task or who makes the next one: nobody can free the stack that he stands on.
         unsafe block.pointee.next = ckernel().pointee.ended
@@ -248,6 +269,11 @@ public final class KernelTask: @unchecked Sendable {
             if let owner = unsafe block.pointee.owner { unsafe Unmanaged<KernelTask>.fromOpaque(owner).release() }
         }
     }
+}
+
+/// Those who wait for the end of a task.
+private final class Joiners: KernelObject, @unchecked Sendable {
+    override func ended(_ task: TaskPointer) { wakeAll(lock.enter()) }
 }
 
 /// The first function of each task.

@@ -27,7 +27,7 @@ enum Deadlines {
         unsafe put(task, now)
     }
 
-    private static func put(_ task: TaskPointer, _ now: UInt64) {
+    @inline(never) private static func put(_ task: TaskPointer, _ now: UInt64) {
         let number = bucket(of: unsafe task.pointee.deadline, at: now)
         let place = unsafe ckernel_buckets() + number
         unsafe task.pointee.bucket = UInt8(truncatingIfNeeded: number)
@@ -44,7 +44,7 @@ enum Deadlines {
         }
     }
 
-    static func remove(_ task: TaskPointer) {
+    @inline(never) static func remove(_ task: TaskPointer) {
         let place = unsafe ckernel_buckets() + Int(task.pointee.bucket)
         let later = unsafe task.pointee.later
         unsafe task.pointee.bucket = noBucket

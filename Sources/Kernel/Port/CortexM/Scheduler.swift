@@ -91,7 +91,7 @@ public enum Scheduler {
     }
 
     /// Takes `task` out of those that could run; ``choose()`` must follow.
-    @inline(__always) static func makeUnready(_ task: TaskPointer) {
+    @inline(never) static func makeUnready(_ task: TaskPointer) {
         let priority = unsafe task.pointee.priority
         let place = unsafe head(Int(priority))
         let after = unsafe task.pointee.after
@@ -108,7 +108,7 @@ public enum Scheduler {
     }
 
     /// Has the caller's task stop until it is woken, or its time passes.
-    @inline(__always) static func sleep(_ task: TaskPointer, _ wait: Wait) {
+    @inline(never) static func sleep(_ task: TaskPointer, _ wait: Wait) {
         unsafe task.pointee.outcome = Outcome.waiting.rawValue
         if wait.raw != .max { unsafe Deadlines.insert(task, at: wait) }
         unsafe makeUnready(task)
