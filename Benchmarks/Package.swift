@@ -13,6 +13,8 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"),
             ]
         ),
+        .target(name: "CKernelPeers", cSettings: [.unsafeFlags(["-O2"])]),
+        .executableTarget(name: "bench-kernel", dependencies: ["CKernelPeers", .product(name: "Kernel", package: "apus")]),
     ],
     swiftLanguageModes: [.v6]
 )
