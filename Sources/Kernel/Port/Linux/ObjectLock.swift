@@ -26,14 +26,17 @@ struct LockKey {}
     }
 
     @inline(never) private func contend() {
-        // The holder needs it for some ten nanoseconds, unless the system has taken its processor away.
-        for _ in 0..<100 {
+        // The holder needs it for some ten nanoseconds, unless the system has taken its processor away. Who looks less often leaves the word's
+        // cache line to who works with it: two threads at one queue then take turns of many messages each.
+        var pauses = 8
+        while pauses <= 256 {
+            for _ in 0..<pauses { ckernel_pause() }
             if word.load(ordering: .relaxed) == 0,
                 word.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
             {
                 return
             }
-            ckernel_pause()
+            pauses *= 2
         }
         while word.exchange(2, ordering: .acquiring) != 0 { word.futexWait(while: 2) }
     }
