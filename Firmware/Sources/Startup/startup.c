@@ -11,6 +11,9 @@ int main(int argc, char **argv);
 #define SYST_CSR REGISTER(0xE000E010)
 #define SYST_RVR REGISTER(0xE000E014)
 #define SYST_CVR REGISTER(0xE000E018)
+#define SYST_ICSR REGISTER(0xE000ED04)
+// The processor's clock, and an interrupt at zero; counting or not.
+enum { PENDSTSET = 1 << 26, STOPPED = 6, RUNNING = 7 };
 #define CFSR REGISTER(0xE000ED28)
 #define NVIC_ISER0 REGISTER(0xE000E100)
 
@@ -49,6 +52,39 @@ void startup_sleep(void) {
     __asm__ volatile("isb" ::: "memory");
     // What was taken just now is seen by the turn that follows.
     startup_is_awake = 0;
+}
+
+uint32_t startup_sleep_through(uint32_t ticks) {
+    const uint32_t period = CLOCK_HZ / 1000;
+    const uint32_t most = 0xFFFFFF / period;
+    if (ticks > most) ticks = most;
+    // Stopped; a tick that has come already is counted by its interrupt as ever.
+    SYST_CSR = STOPPED;
+    uint32_t rest = SYST_CVR;
+    if (rest == 0 || SYST_ICSR & PENDSTSET) {
+        SYST_CSR = RUNNING;
+        return 0;
+    }
+    uint32_t whole = rest + (ticks - 1) * period;
+    SYST_RVR = whole - 1;
+    SYST_CVR = 0;
+    SYST_CSR = RUNNING;
+    __asm__ volatile("dsb\n\twfi\n\tisb" ::: "memory");
+    SYST_CSR = STOPPED;
+    uint32_t left = SYST_CVR, passed = ticks - 1, next = period;
+    if (!(SYST_ICSR & PENDSTSET)) {
+        // Something else came first: the ticks before it have passed, and the one that is under way goes on.
+        uint32_t gone = whole - left;
+        passed = gone < rest ? 0 : (gone - rest) / period + 1;
+        next = gone < rest ? rest - gone : period - (gone - rest) % period;
+    }
+    SYST_RVR = next > 1 ? next - 1 : 1;
+    SYST_CVR = 0;
+    SYST_CSR = RUNNING;
+    // It is loaded at once; what follows it is a whole tick.
+    while (SYST_CVR == 0) {}
+    SYST_RVR = period - 1;
+    return passed;
 }
 
 void startup_exit(int failed) {
@@ -114,6 +150,6 @@ __attribute__((noreturn)) void Reset_Handler(void) {
     CONSOLE_CONTROL = TX_ENABLE | RX_ENABLE;
     SYST_RVR = CLOCK_HZ / 1000 - 1;
     SYST_CVR = 0;
-    SYST_CSR = 7;
+    SYST_CSR = RUNNING;
     startup_exit(main(0, 0) != 0);
 }

@@ -17,7 +17,7 @@ import Startup
                 }
             }
         } catch { startup_exit(1) }
-        Scheduler.start()
+        Scheduler.start(sleep: startup_sleep_through)
     }
 
     /// Has a task use more stack than it has. What lies below is an array, which may be overwritten.

@@ -51,6 +51,8 @@ struct ckernel_state {
     struct ckernel_task *_Nullable buckets[CKERNEL_BUCKETS];
     uint64_t now;
     uint32_t ticksPerSecond;
+    /// What the idle task sleeps with; see Scheduler.start.
+    uint32_t (*_Nullable sleep)(uint32_t ticks);
     /// Ended tasks, whose memory the idle task gives back.
     struct ckernel_task *_Nullable ended;
     uint16_t slice;

@@ -41,6 +41,9 @@ void startup_enable_interrupts(uint32_t mask);
 /// Sleeps until an interrupt, unless startup_wake() was called since the last sleep ended.
 void startup_sleep(void);
 
+/// Sleeps for up to so many ticks, or until an interrupt, with SysTick stretched over all of them: for Scheduler.start.
+uint32_t startup_sleep_through(uint32_t ticks);
+
 extern volatile uint32_t startup_is_awake;
 
 /// Makes the next startup_sleep() return at once: there is work for the loop. Interrupts call it, and the loop may.

@@ -3,7 +3,7 @@ internal import CKernel
 
 /// A task of the kernel.
 ///
-/// It runs until its body returns; dropping the last reference does not end it. A task that is made before ``Scheduler/start(ticksPerSecond:)`` runs from
+/// It runs until its body returns; dropping the last reference does not end it. A task that is made before ``Scheduler/start(ticksPerSecond:sleep:)`` runs from
 /// then on.
 @safe
 public final class KernelTask: @unchecked Sendable {
@@ -286,7 +286,8 @@ private final class Joiners: KernelObject, @unchecked Sendable {
 @_cdecl("ckernel_idle") func idle(_: UnsafeMutablePointer<ckernel_task>) {
     while true {
         KernelTask.reap()
-        ckernel_wait_for_interrupt()
+        let key = ckernel_mask()
+        if unsafe ckernel().pointee.ready == 0 { Deadlines.sleep(key) } else { ckernel_unmask(key) }
     }
 }
 #endif

@@ -78,25 +78,40 @@ enum Deadlines {
         }
     }
 
-    /// The buckets that a step of the time from `old` to `new` concerns.
-    static func advance(from old: UInt64, to new: UInt64) {
-        let changed = old ^ new
-        if changed >> UInt64(nearBits) != 0 {
-            for number in 0..<nearBits { turn(number) }
-            // The far ones of the block that is left: of each parity, should it have been more than one block.
-            let block = UInt32(truncatingIfNeeded: old >> UInt64(nearBits))
-            return turn(nearBits + Int(block & 1))
+    /// Sleeps until an interrupt: called with interrupts masked and nothing to do, it returns with them as they were.
+    static func sleep(_ key: UInt32) {
+        let state = unsafe ckernel()
+        let ticks = idleTicks
+        guard let sleep = unsafe state.pointee.sleep, ticks > 1 else {
+            ckernel_wait_for_interrupt()
+            return ckernel_unmask(key)
         }
-        for number in 0...(31 - UInt32(truncatingIfNeeded: changed).leadingZeroBitCount) { turn(number) }
+        let before = unsafe state.pointee.now
+        let now = before &+ UInt64(sleep(ticks))
+        unsafe state.pointee.now = now
+        ckernel_unmask(key)
+        // No bucket below the first one that is not empty has anything; that one is concerned when its bit has changed.
+        if before != now { advance(from: before, to: now) }
     }
 
-    /// How many ticks nothing is due for, at least; at most 2^``nearBits``. Called with interrupts masked.
-    static var idleTicks: UInt32 {
-        let now = unsafe UInt32(truncatingIfNeeded: ckernel().pointee.now)
-        for number in 0..<nearBits where unsafe (ckernel_buckets() + number).pointee != nil {
-            return (1 << UInt32(number)) - now & (1 << UInt32(number) - 1)
+    /// Deals with what a step of the time concerns.
+    private static func advance(from old: UInt64, to new: UInt64) {
+        let changed = UInt32(truncatingIfNeeded: old ^ new)
+        let near = changed & (1 << UInt32(nearBits) &- 1)
+        if near != 0 { for number in 0...(31 - near.leadingZeroBitCount) { turn(number) } }
+        // The far ones of the block that has ended.
+        if changed >> UInt32(nearBits) != 0 {
+            turn(nearBits + Int(UInt32(truncatingIfNeeded: old) >> UInt32(nearBits)) & 1)
         }
-        return 1 << UInt32(nearBits) - now & (1 << UInt32(nearBits) - 1)
+    }
+
+    /// How many ticks nothing is due for, and no tick concerns a bucket that is not empty; at most 2^``nearBits``. Called with interrupts masked.
+    private static var idleTicks: UInt32 {
+        let now = unsafe UInt32(truncatingIfNeeded: ckernel().pointee.now)
+        var number = 0
+        while number < nearBits, unsafe (ckernel_buckets() + number).pointee == nil { number += 1 }
+        let block: UInt32 = 1 << UInt32(number)
+        return block - now & (block - 1)
     }
 }
 

@@ -7,13 +7,15 @@ typealias TaskPointer = UnsafeMutablePointer<ckernel_task>
 ///
 /// All that is below "Within the kernel" is called with interrupts masked.
 public enum Scheduler {
-    /// What the idle task does: it is given the ticks until something is due, sleeps, and returns how many ticks have passed that the tick
-    /// interrupt did not count.
-    public typealias Idle = @convention(c) (UInt32) -> UInt32
+    /// Sleeps through ticks when nothing is to be done: it is given how many nothing is due for, sleeps until they have passed or an interrupt comes,
+    /// and returns how many have really passed that the tick interrupt did not and will not count. Interrupts are masked when it is called.
+    public typealias Sleep = @convention(c) (_ ticks: UInt32) -> UInt32
 
     /// Starts the tasks that were made, and never returns. The tick interrupt is to be set up already, masked or not, to call `ckernel_tick`
     /// `ticksPerSecond` times a second (up to four million), and PendSV to be `ckernel_switch`.
-    public static func start(ticksPerSecond: Int = 1000) -> Never {
+    /// Without `sleep` the idle task waits from tick to tick.
+    public static func start(ticksPerSecond: Int = 1000, sleep: Sleep? = nil) -> Never {
+        unsafe ckernel().pointee.sleep = sleep
         unsafe ckernel().pointee.ticksPerSecond = UInt32(ticksPerSecond)
         unsafe ckernel().pointee.slice = UInt16(truncatingIfNeeded: max(1, ticksPerSecond / 10))
         _ = ckernel_mask()
@@ -22,7 +24,7 @@ public enum Scheduler {
         ckernel_start()
     }
 
-    /// Whether ``start(ticksPerSecond:)`` was called.
+    /// Whether ``start(ticksPerSecond:sleep:)`` was called.
     public static var isRunning: Bool { unsafe ckernel().pointee.isRunning }
 
     /// Calls `body` while no other task runs; interrupts are handled. It must not wait.
