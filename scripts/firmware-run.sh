@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs a firmware image in QEMU, its first UART on this terminal:
-#   scripts/firmware-run.sh IMAGE [--uart1 pty|unix:PATH|tcp:PORT|DEVICE] [--seconds N]
+#   scripts/firmware-run.sh IMAGE [--uart1 pty|unix:PATH|tcp:PORT|DEVICE] [--seconds N] [--steady]
 # IMAGE is a name (hello, main-job) or the path of an ELF file. The second UART is a new pseudo-terminal, whose name QEMU prints, or
 # connects to a socket that something listens on (unix:PATH, or tcp:PORT of this machine), or is a terminal (/dev/pts/N).
+# With --steady the image's time is counted in instructions, 32 ns each, whatever else the machine does.
 # Ends as the image ends: 0, or 1 after a fault; 124 when the seconds are over.
 set -euo pipefail
 
 usage() {
-    echo "usage: scripts/firmware-run.sh IMAGE [--uart1 pty|unix:PATH|tcp:PORT|DEVICE] [--seconds N]" >&2
+    echo "usage: scripts/firmware-run.sh IMAGE [--uart1 pty|unix:PATH|tcp:PORT|DEVICE] [--seconds N] [--steady]" >&2
     exit 2
 }
 
@@ -19,7 +20,13 @@ shift
 
 second=null
 limit=()
+clock=()
 while [ $# -gt 0 ]; do
+    if [ "$1" = --steady ]; then
+        clock=(-icount shift=5)
+        shift
+        continue
+    fi
     [ $# -gt 1 ] || usage
     case $1 in
         --uart1)
@@ -35,4 +42,4 @@ while [ $# -gt 0 ]; do
 done
 
 exec "${limit[@]}" qemu-system-arm -M mps2-an386 -display none -monitor none -semihosting-config enable=on,target=native \
-    -kernel "$image" -serial stdio -serial "$second"
+    "${clock[@]}" -kernel "$image" -serial stdio -serial "$second"

@@ -6,7 +6,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct KernelImageTests {
     @Test func holdsEveryScenario() async throws {
         try await offPool {
-            let machine = try Machine("kernel-tests")
+            let machine = try Machine("kernel-tests", isSteady: true)
             machine.type("scenarios")
             try machine.wait(for: "kernel-tests failures=")
             let lines = machine.text.split(separator: "\n")
@@ -20,7 +20,7 @@ import Testing
     @Test(arguments: [("overflow", "fault=task-stack-overflow"), ("trap", "fault=")])
     func aTaskThatFaultsEndsTheImage(order: String, message: String) async throws {
         try await offPool {
-            let machine = try Machine("kernel-tests")
+            let machine = try Machine("kernel-tests", isSteady: true)
             machine.type(order)
             try machine.wait(for: message)
             #expect(machine.wait() == 1)

@@ -10,8 +10,8 @@ final class Machine {
     /// What the image has printed so far.
     private(set) var text = ""
 
-    /// Starts `image` with its second UART at `second`, in the words of the script.
-    init(_ image: String, second: String? = nil) throws {
+    /// Starts `image` with its second UART at `second`, in the words of the script; `isSteady` has its time not depend on the machine's load.
+    init(_ image: String, second: String? = nil, isSteady: Bool = false) throws {
         let path = try Self.path(of: image)
         var toChild: [Int32] = [0, 0]
         var fromChild: [Int32] = [0, 0]
@@ -24,6 +24,7 @@ final class Machine {
         posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
         posix_spawn_file_actions_adddup2(&actions, fromChild[1], 2)
         var arguments = [Self.root + "/scripts/firmware-run.sh", path, "--seconds", "50"]
+        if isSteady { arguments.append("--steady") }
         if let second { arguments += ["--uart1", second] }
         // The threads of an event loop mask signals, and a program inherits that: QEMU could not be told to end.
         var attributes = posix_spawnattr_t()
