@@ -1,14 +1,28 @@
 #!/usr/bin/env bash
-# Prints a line per firmware image: flash (text and data), RAM (data and bss, without the pool of the heap), and the rest of the RAM.
+# Prints a line per firmware image: flash (text and data), RAM (data and bss, without the pool of the heap), and the rest of the RAM. Of the kernel's
+# images also how much of the text is the kernel: all but the start-up, the heap, the C library, and what prints faults. The application counts as
+# kernel, since the compiler puts the kernel's functions into it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+below='^(vectors|fault|say|say_hexadecimal|allocate|take|free|posix_memalign|calloc|memcpy|memmove|memset|mem_?(cpy|set)|_?_aeabi_mem.*|(Reset|Fault)_Handler|startup_.*)$'
 for elf in Firmware/.build/images/*.elf; do
     [ -e "$elf" ] || { echo "no firmware images; build them with: make firmware" >&2; exit 1; }
-    arm-none-eabi-size -A -d "$elf" | awk -v image="$(basename "$elf" .elf)" '
+    image=$(basename "$elf" .elf)
+    below_bytes=$(arm-none-eabi-nm -S "$elf" | awk -v below="$below" '
+        BEGIN { for (i = 0; i < 16; i++) { digit[substr("0123456789abcdef", i + 1, 1)] = i } }
+        function number(text, i, sum) { sum = 0; for (i = 1; i <= length(text); i++) sum = sum * 16 + digit[substr(text, i, 1)]; return sum }
+        NF == 4 && $3 ~ /[tTrR]/ { name = $4; sub(/^\$/, "", name); if (name ~ below) bytes += number($2) }
+        END { print bytes + 0 }')
+    arm-none-eabi-size -A -d "$elf" | awk -v image="$image" -v below="$below_bytes" '
         $1 == ".text" || $1 == ".ARM.exidx" { text += $2 }
         $1 == ".data" { data += $2 }
         $1 == ".bss" { bss += $2 }
         $1 == ".stack" { stack += $2 }
         $1 ~ /^\.heap/ { heap += $2 }
-        END { printf "image=%s text=%d data=%d bss=%d stack=%d heap=%d\n", image, text, data, bss, stack, heap }'
+        END {
+            printf "image=%s text=%d data=%d bss=%d stack=%d heap=%d", image, text, data, bss, stack, heap
+            if (image == "kernel-minimum") printf " kernel=%d (TencentOS-tiny: 2233, RAM 335)", text - below
+            if (image == "kernel-ipc") printf " kernel=%d (TencentOS-tiny: 4599, RAM 383)", text - below
+            printf "\n"
+        }'
 done

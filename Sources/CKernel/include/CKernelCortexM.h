@@ -51,7 +51,8 @@ struct ckernel_state {
     struct ckernel_task *_Nullable buckets[CKERNEL_BUCKETS];
     uint64_t now;
     uint32_t ticksPerSecond;
-    /// What the idle task sleeps with; see Scheduler.start.
+    /// What the idle task does with interrupts masked, if not to wait for the next one; and what that sleeps with: see Scheduler.start.
+    void (*_Nullable idle)(uint32_t key);
     uint32_t (*_Nullable sleep)(uint32_t ticks);
     /// Ended tasks, whose memory the idle task gives back.
     struct ckernel_task *_Nullable ended;

@@ -6,7 +6,7 @@ public enum KernelClock {
     /// The time since the scheduler started.
     public static var now: Duration { duration(units: units) }
 
-    /// How many ticks a second has: 1,000 unless ``Scheduler/start(ticksPerSecond:sleep:)`` was told another number.
+    /// How many ticks a second has: 1,000 unless ``Scheduler/start(ticksPerSecond:)`` was told another number.
     public static var ticksPerSecond: Int { unsafe Int(ckernel().pointee.ticksPerSecond) }
 
     /// The ticks so far.

@@ -3,7 +3,7 @@ internal import CKernel
 
 /// A task of the kernel.
 ///
-/// It runs until its body returns; dropping the last reference does not end it. A task that is made before ``Scheduler/start(ticksPerSecond:sleep:)`` runs from
+/// It runs until its body returns; dropping the last reference does not end it. A task that is made before ``Scheduler/start(ticksPerSecond:)`` runs from
 /// then on.
 @safe
 public final class KernelTask: @unchecked Sendable {
@@ -287,7 +287,14 @@ private final class Joiners: KernelObject, @unchecked Sendable {
     while true {
         KernelTask.reap()
         let key = ckernel_mask()
-        if unsafe ckernel().pointee.ready == 0 { Deadlines.sleep(key) } else { ckernel_unmask(key) }
+        if unsafe ckernel().pointee.ready != 0 {
+            ckernel_unmask(key)
+        } else if let idle = unsafe ckernel().pointee.idle {
+            idle(key)
+        } else {
+            ckernel_wait_for_interrupt()
+            ckernel_unmask(key)
+        }
     }
 }
 #endif

@@ -11,11 +11,16 @@ public enum Scheduler {
     /// and returns how many have really passed that the tick interrupt did not and will not count. Interrupts are masked when it is called.
     public typealias Sleep = @convention(c) (_ ticks: UInt32) -> UInt32
 
+    /// As ``start(ticksPerSecond:)``; the idle task sleeps with `sleep` instead of waiting from tick to tick.
+    public static func start(ticksPerSecond: Int = 1000, sleep: @escaping Sleep) -> Never {
+        unsafe ckernel().pointee.sleep = sleep
+        unsafe ckernel().pointee.idle = { key in Deadlines.sleep(key) }
+        start(ticksPerSecond: ticksPerSecond)
+    }
+
     /// Starts the tasks that were made, and never returns. The tick interrupt is to be set up already, masked or not, to call `ckernel_tick`
     /// `ticksPerSecond` times a second (up to four million), and PendSV to be `ckernel_switch`.
-    /// Without `sleep` the idle task waits from tick to tick.
-    public static func start(ticksPerSecond: Int = 1000, sleep: Sleep? = nil) -> Never {
-        unsafe ckernel().pointee.sleep = sleep
+    public static func start(ticksPerSecond: Int = 1000) -> Never {
         unsafe ckernel().pointee.ticksPerSecond = UInt32(ticksPerSecond)
         unsafe ckernel().pointee.slice = UInt16(truncatingIfNeeded: max(1, ticksPerSecond / 10))
         _ = ckernel_mask()
@@ -24,7 +29,7 @@ public enum Scheduler {
         ckernel_start()
     }
 
-    /// Whether ``start(ticksPerSecond:sleep:)`` was called.
+    /// Whether ``start(ticksPerSecond:)`` was called.
     public static var isRunning: Bool { unsafe ckernel().pointee.isRunning }
 
     /// Calls `body` while no other task runs; interrupts are handled. It must not wait.
