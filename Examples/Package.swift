@@ -12,7 +12,8 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"), .product(name: "QCloudIoTHub", package: "apus"),
                 .product(name: "SecureTransport", package: "apus"),
             ]
-        )
+        ),
+        .executableTarget(name: "tasks", dependencies: [.product(name: "Kernel", package: "apus")]),
     ],
     swiftLanguageModes: [.v6]
 )

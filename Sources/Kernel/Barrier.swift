@@ -42,7 +42,7 @@ public final class Barrier: KernelObject, @unchecked Sendable {
 
 #if !hasFeature(Embedded)
 extension Barrier {
-    /// As the ``wait(_:)`` that blocks; awaits the others.
+    /// As the `wait(_:)` that blocks; awaits the others.
     @discardableResult
     public nonisolated(nonsending) func wait(_ wait: Wait = .forever) async throws(KernelError) -> Bool {
         var isLast = false

@@ -87,7 +87,7 @@ public final class EventFlags: KernelObject, @unchecked Sendable {
 
 #if !hasFeature(Embedded)
 extension EventFlags {
-    /// As the ``wait(for:_:clearing:_:)`` that blocks; awaits the flags.
+    /// As the `wait(for:_:clearing:_:)` that blocks; awaits the flags.
     public nonisolated(nonsending) func wait(
         for expected: UInt32,
         _ match: Match = .any,

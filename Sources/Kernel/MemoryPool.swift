@@ -94,7 +94,7 @@ public final class MemoryPool: KernelObject, @unchecked Sendable {
 
 #if !hasFeature(Embedded)
 extension MemoryPool {
-    /// As the ``allocate(_:)`` that blocks; awaits a block.
+    /// As the `allocate(_:)` that blocks; awaits a block.
     public nonisolated(nonsending) func allocate(
         _ wait: Wait = .noWait
     ) async throws(KernelError) -> UnsafeMutableRawBufferPointer {

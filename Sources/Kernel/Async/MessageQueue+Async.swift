@@ -1,6 +1,6 @@
 #if !hasFeature(Embedded)
 extension MessageQueue {
-    /// As the ``send(_:_:)`` that blocks; awaits a place.
+    /// As the `send(_:_:)` that blocks; awaits a place.
     @inlinable public nonisolated(nonsending) func send(
         _ message: sending Message,
         _ wait: Wait = .forever
@@ -8,7 +8,7 @@ extension MessageQueue {
         try await sendMessage(message, priority: 0, wait)
     }
 
-    /// As the ``receive(_:)`` that blocks; awaits a message.
+    /// As the `receive(_:)` that blocks; awaits a message.
     @inlinable public nonisolated(nonsending) func receive(
         _ wait: Wait = .forever
     ) async throws(KernelError) -> sending Message {
@@ -33,7 +33,7 @@ extension MessageQueue {
 }
 
 extension PriorityMessageQueue {
-    /// As the ``send(_:priority:_:)`` that blocks; awaits a place.
+    /// As the `send(_:priority:_:)` that blocks; awaits a place.
     @inlinable public nonisolated(nonsending) func send(
         _ message: sending Message,
         priority: Priority,
@@ -42,7 +42,7 @@ extension PriorityMessageQueue {
         try await sendMessage(message, priority: priority.rawValue, wait)
     }
 
-    /// As the ``receive(_:)`` that blocks; awaits a message.
+    /// As the `receive(_:)` that blocks; awaits a message.
     @inlinable public nonisolated(nonsending) func receive(
         _ wait: Wait = .forever
     ) async throws(KernelError) -> sending Message {

@@ -10,7 +10,7 @@ internal import Synchronization
 /// equal priority get it in the order of their arrival. When an owner ends without unlocking it, the mutex is free, and all who waited get
 /// ``KernelError/ownerDied``.
 ///
-/// A Swift task awaits it with ``withLock(_:_:)``, whose body does not suspend; a lock that is held over an `await` is a ``Semaphore`` of one unit.
+/// A Swift task awaits it with `withLock(_:_:)`, whose body does not suspend; a lock that is held over an `await` is a ``Semaphore`` of one unit.
 @safe public final class Mutex: KernelObject, @unchecked Sendable {
     /// 0, or the owner's thread as the system wants it.
     private let word = Atomic<UInt32>(0)
@@ -84,7 +84,7 @@ internal import Synchronization
         return body()
     }
 
-    /// As ``withLock(_:_:)``; awaits the mutex.
+    /// As `withLock(_:_:)`; awaits the mutex.
     public nonisolated(nonsending) func withLock<Result: ~Copyable>(
         _ wait: Wait = .forever,
         _ body: () -> Result
