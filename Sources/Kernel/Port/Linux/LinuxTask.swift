@@ -249,24 +249,28 @@ public final class KernelTask: @unchecked Sendable {
             unsafe Unmanaged.passUnretained(start).release()
             throw .refusedBySystem
         }
-        do throws(KernelError) { try start.started.wait() } catch { throw .refusedBySystem }
-        if start.wasRefused { throw .refusedBySystem }
+        if start.wasRefused() { throw .refusedBySystem }
     }
 
-    private final class Start: @unchecked Sendable {
-        // @unchecked: `wasRefused` is set before `started` is posted, and read behind that.
+    private final class Start: Sendable {
         let task: KernelTask
-        let started = Semaphore()
-        var wasRefused = false
+        /// A futex: 0 until the thread runs, then 1, or 2 if it was refused what was asked for.
+        private let result = Atomic<UInt32>(0)
 
         init(task: KernelTask) { self.task = task }
 
         func run() {
             let task = self.task
-            wasRefused = !task.enter()
-            let goesOn = !wasRefused
-            do throws(KernelError) { try started.post() } catch {}
+            let goesOn = task.enter()
+            result.store(goesOn ? 1 : 2, ordering: .releasing)
+            result.futexWake(1)
             if goesOn { task.run() }
+        }
+
+        /// Waits for the thread: not as tasks wait, for a cancelled one starts others too.
+        func wasRefused() -> Bool {
+            while result.load(ordering: .acquiring) == 0 { result.futexWait(while: 0) }
+            return result.load(ordering: .relaxed) == 2
         }
     }
 
