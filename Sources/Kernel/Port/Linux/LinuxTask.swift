@@ -231,6 +231,14 @@ public final class KernelTask: @unchecked Sendable {
         unsafe pthread_attr_init(&attributes)
         defer { unsafe pthread_attr_destroy(&attributes) }
         unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        let policy = sched_getscheduler(0)
+        if policy == SCHED_FIFO || policy == SCHED_RR {
+            // A thread has the caller's policy unless it is told another.
+            var parameters = sched_param()
+            unsafe pthread_attr_setinheritsched(&attributes, Int32(PTHREAD_EXPLICIT_SCHED))
+            unsafe pthread_attr_setschedpolicy(&attributes, SCHED_OTHER)
+            unsafe pthread_attr_setschedparam(&attributes, &parameters)
+        }
         if stackBytes > 0 { unsafe pthread_attr_setstacksize(&attributes, max(stackBytes, leastStackBytes)) }
         let start = Start(task: self)
         var thread = pthread_t()
