@@ -17,8 +17,9 @@ public struct Scenario: Sendable {
     public static var all: [Scenario] {
         var all: [Scenario] = []
         for list in [
-            semaphores, mutexes, eventFlags, messageQueues, priorityMessageQueues, mailQueues, gates, barriers,
-            readWriteLocks, pools, tasks, clocks, containers,
+            semaphores, mutexes, eventFlags, messageQueues, priorityMessageQueues, mailQueues, otherQueues, gates,
+            barriers,
+            readWriteLocks, pools, tasks, taskStates, clocks, timers, containers, lives, givingUp,
         ] { all += list }
         return all
     }

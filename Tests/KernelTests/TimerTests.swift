@@ -5,10 +5,19 @@ import Testing
 /// Records which timers fire, in which order, and calls back when as many as wanted have.
 private final class Recorder: TimerHandler {
     var names: [ObjectIdentifier: String] = [:]
+    /// A timer that nobody has a reference to is stopped.
+    private var timers: [Timer] = []
     var fired: [String] = []
     var wanted = 1
     var onFire: ((Timer) -> Void)?
     var done: (() -> Void)?
+
+    func makeTimer(_ name: String, on loop: EventLoop) -> Timer {
+        let timer = Timer(on: loop)
+        timers.append(timer)
+        names[ObjectIdentifier(timer)] = name
+        return timer
+    }
 
     func timerFired(_ timer: Timer) {
         fired.append(names[ObjectIdentifier(timer)] ?? "?")
@@ -34,11 +43,7 @@ private final class Recorder: TimerHandler {
                     recorder.onFire = nil
                     continuation.resume(returning: recorder.fired)
                 }
-                body(loop, recorder) { name in
-                    let timer = Timer(on: loop)
-                    recorder.names[ObjectIdentifier(timer)] = name
-                    return timer
-                }
+                body(loop, recorder) { recorder.makeTimer($0, on: loop) }
             }
         }
     }
@@ -123,9 +128,7 @@ private final class Recorder: TimerHandler {
                 var timers: [(timer: Timer, at: Int, order: Int)] = []
                 var order = 0
                 for index in 0..<1_000 {
-                    let timer = Timer(on: loop)
-                    recorder.names[ObjectIdentifier(timer)] = String(index)
-                    timers.append((timer, -1, 0))
+                    timers.append((recorder.makeTimer(String(index), on: loop), -1, 0))
                 }
                 for _ in 0..<3_000 {
                     let index = Int(generator.next() % 1_000)

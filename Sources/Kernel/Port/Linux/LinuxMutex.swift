@@ -39,7 +39,10 @@ internal import Synchronization
     }
 
     /// A mutex that is free.
-    public override init() { super.init() }
+    public override init() {
+        _ = ThreadEnd.isPrepared
+        super.init()
+    }
 
     deinit {
         let thread = unsafe ckernel_this_thread()
@@ -157,7 +160,6 @@ internal import Synchronization
 
     @inline(never)
     private func lockSlowly(_ thread: UnsafeMutablePointer<ckernel_thread>, _ wait: Wait) throws(KernelError) {
-        _ = ThreadEnd.isPrepared
         if unsafe owner == thread.pointee.tid {
             guard nesting < .max else { throw .overflow }
             nesting += 1

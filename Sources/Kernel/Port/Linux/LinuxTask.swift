@@ -231,6 +231,14 @@ public final class KernelTask: @unchecked Sendable {
         unsafe pthread_attr_init(&attributes)
         defer { unsafe pthread_attr_destroy(&attributes) }
         unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        let policy = sched_getscheduler(0)
+        if policy == SCHED_FIFO || policy == SCHED_RR {
+            // A thread has the caller's policy unless it is told another.
+            var parameters = sched_param()
+            unsafe pthread_attr_setinheritsched(&attributes, Int32(PTHREAD_EXPLICIT_SCHED))
+            unsafe pthread_attr_setschedpolicy(&attributes, SCHED_OTHER)
+            unsafe pthread_attr_setschedparam(&attributes, &parameters)
+        }
         if stackBytes > 0 { unsafe pthread_attr_setstacksize(&attributes, max(stackBytes, leastStackBytes)) }
         let start = Start(task: self)
         var thread = pthread_t()
@@ -249,24 +257,28 @@ public final class KernelTask: @unchecked Sendable {
             unsafe Unmanaged.passUnretained(start).release()
             throw .refusedBySystem
         }
-        do throws(KernelError) { try start.started.wait() } catch { throw .refusedBySystem }
-        if start.wasRefused { throw .refusedBySystem }
+        if start.wasRefused() { throw .refusedBySystem }
     }
 
-    private final class Start: @unchecked Sendable {
-        // @unchecked: `wasRefused` is set before `started` is posted, and read behind that.
+    private final class Start: Sendable {
         let task: KernelTask
-        let started = Semaphore()
-        var wasRefused = false
+        /// A futex: 0 until the thread runs, then 1, or 2 if it was refused what was asked for.
+        private let result = Atomic<UInt32>(0)
 
         init(task: KernelTask) { self.task = task }
 
         func run() {
             let task = self.task
-            wasRefused = !task.enter()
-            let goesOn = !wasRefused
-            do throws(KernelError) { try started.post() } catch {}
+            let goesOn = task.enter()
+            result.store(goesOn ? 1 : 2, ordering: .releasing)
+            result.futexWake(1)
             if goesOn { task.run() }
+        }
+
+        /// Waits for the thread: not as tasks wait, for a cancelled one starts others too.
+        func wasRefused() -> Bool {
+            while result.load(ordering: .acquiring) == 0 { result.futexWait(while: 0) }
+            return result.load(ordering: .relaxed) == 2
         }
     }
 
