@@ -187,6 +187,8 @@ internal import Synchronization
             }
             if result == 0 {
                 _ = handOvers.load(ordering: .acquiring)
+                // Or the owner before had given it back when the system looked.
+                _ = word.load(ordering: .acquiring)
                 unsafe keep(for: thread)
                 if outcome == .waiting, deaths.load(ordering: .relaxed) == deathsBefore { return }
                 unlockHeld()
