@@ -90,6 +90,11 @@ void ckernel_at_cancellation(void (*handler)(void *waiter)) { on_cancellation = 
 void *ckernel_add_cancellation_handler(void *waiter) { return swift_task_addCancellationHandler(cancelled, waiter); }
 void ckernel_remove_cancellation_handler(void *record) { swift_task_removeCancellationHandler(record); }
 
+// What UnsafeContinuation.resume() calls.
+extern __attribute__((swiftcall)) void swift_continuation_resume(void *task);
+
+void ckernel_resume(void *continuation) { swift_continuation_resume(continuation); }
+
 void ckernel_set_name(const char *name) {
     char first[16];
     strncpy(first, name, 15);

@@ -87,6 +87,10 @@ void ckernel_at_cancellation(void (*_Nonnull cancelled)(void *_Nonnull waiter));
 void *_Nonnull ckernel_add_cancellation_handler(void *_Nonnull waiter);
 void ckernel_remove_cancellation_handler(void *_Nonnull record);
 
+/// As UnsafeContinuation<Void, Never>.resume(), which is compiled into its user: its look at the continuation then seems to the thread sanitizer
+/// to race with the task, which may go on before the call returns.
+void ckernel_resume(void *_Nonnull continuation);
+
 /// epoll_wait with a timeout in nanoseconds; below 0 for ever.
 int ckernel_epoll_wait(int epoll, struct epoll_event *_Nonnull events, int count, int64_t nanoseconds);
 

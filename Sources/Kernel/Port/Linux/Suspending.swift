@@ -66,7 +66,7 @@ extension KernelObject {
         }
         lock.leave(key)
         wakeUps.perform()
-        unsafe continuation.resume()
+        unsafe ckernel_resume(unsafeBitCast(continuation, to: UnsafeMutableRawPointer.self))
         return false
     }
 

@@ -103,7 +103,7 @@ enum ThreadEnd {
             unsafe first = waiter.pointee.next
             if let continuation = unsafe waiter.pointee.continuation {
                 unsafe waiter.pointee.word.store(1, ordering: .releasing)
-                unsafe continuation.resume()
+                unsafe ckernel_resume(unsafeBitCast(continuation, to: UnsafeMutableRawPointer.self))
             } else {
                 if unsafe waiter.pointee.word.exchange(1, ordering: .acquiringAndReleasing) == 2 {
                     unsafe waiter.pointee.word.futexWake(1)
