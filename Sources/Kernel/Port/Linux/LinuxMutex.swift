@@ -19,8 +19,6 @@ internal import Synchronization
     private let deaths = Atomic<UInt32>(0)
     /// How many Swift tasks wait, or are about to.
     private let awaiting = Atomic<UInt32>(0)
-    /// How often the system handed it over: it orders what the owners before and behind do, which the system's own order shows to no tool.
-    private let handOvers = Atomic<UInt32>(0)
     /// How often the owner has locked it beyond the first time; the owner's, as is the next.
     private var nesting: UInt16 = 0
     /// The mutex that the owner had locked before this one.
@@ -146,7 +144,8 @@ internal import Synchronization
 
     private func release(_ thread: UInt32) {
         if !word.compareExchange(expected: thread, desired: 0, ordering: .sequentiallyConsistent).exchanged {
-            handOvers.add(1, ordering: .releasing)
+            // Changes nothing, but orders what this owner did and what the next one does for tools that do not see what the system orders.
+            word.bitwiseOr(0, ordering: .releasing)
             _ = word.futexUnlockPI()
         }
         if awaiting.load(ordering: .sequentiallyConsistent) > 0 { wakeFirst() }
@@ -186,8 +185,7 @@ internal import Synchronization
                 return unsafe contender.pointee.outcome
             }
             if result == 0 {
-                _ = handOvers.load(ordering: .acquiring)
-                // Or the owner before had given it back when the system looked.
+                // See `release(_:)`.
                 _ = word.load(ordering: .acquiring)
                 unsafe keep(for: thread)
                 if outcome == .waiting, deaths.load(ordering: .relaxed) == deathsBefore { return }
