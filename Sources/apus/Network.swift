@@ -68,12 +68,10 @@ func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Net
 
 /// The modem at the serial device `path`, opened again when it comes back.
 func openModem(_ path: String, loop: EventLoop) async throws -> Modem {
-    let modem: Result<Modem, SocketError> = await withCheckedContinuation { continuation in
-        loop.execute {
-            continuation.resume(
-                returning: Result { () throws(SocketError) in try Modem.open(path: path, loop: loop) }
-            )
-        }
+    let modem: Result<LoopConfined<Modem>, SocketError> = await loop.call {
+        Result { () throws(SocketError) in LoopConfined(try Modem.open(path: path, loop: loop)) }
     }
-    do { return try modem.get() } catch { throw Failure("cannot open the modem at \(path): \(sentence(for: error))") }
+    do { return try modem.get().value } catch {
+        throw Failure("cannot open the modem at \(path): \(sentence(for: error))")
+    }
 }

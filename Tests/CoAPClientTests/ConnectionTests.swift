@@ -93,9 +93,7 @@ private final class Rig {
     private func onLoop(_ body: @escaping @Sendable (EventLoop) throws -> Void) async throws {
         let loop = EventLoop.start()
         defer { loop.stop() }
-        let result: Result<Void, any Error> = await withCheckedContinuation { continuation in
-            loop.execute { continuation.resume(returning: Result { try body(loop) }) }
-        }
+        let result: Result<Void, any Error> = await loop.call { Result { try body(loop) } }
         try result.get()
     }
 

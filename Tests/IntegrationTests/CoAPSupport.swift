@@ -8,9 +8,7 @@ import SAL
 func offPool<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
     let loop = EventLoop.start()
     defer { loop.stop() }
-    return await withCheckedContinuation { continuation in
-        loop.execute { continuation.resume(returning: body()) }
-    }
+    return await loop.call(body)
 }
 
 /// A UDP socket on 127.0.0.1 of the system itself, with none of our code.

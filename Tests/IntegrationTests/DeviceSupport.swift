@@ -136,14 +136,11 @@ extension TestHub {
 
 /// The modem at `path`.
 func openModem(at path: String, on loop: EventLoop) async throws -> Modem {
-    let result: Result<Modem, SocketError> = await withCheckedContinuation { continuation in
-        loop.execute {
-            continuation.resume(
-                returning: Result { () throws(SocketError) in try Modem.open(path: path, loop: loop) }
-            )
-        }
+    // The modem is the loop's; only its use from here is not.
+    let result: Result<LoopConfined<Modem>, SocketError> = await loop.call {
+        Result { () throws(SocketError) in LoopConfined(try Modem.open(path: path, loop: loop)) }
     }
-    return try result.get()
+    return try result.get().value
 }
 
 /// The payloads that a hub has seen, and how often.

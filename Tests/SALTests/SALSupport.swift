@@ -151,13 +151,6 @@ struct LoopBox<Value>: @unchecked Sendable {
     init(_ value: Value) { self.value = value }
 }
 
-extension EventLoop {
-    /// Calls `body` on the loop, and waits for it.
-    @discardableResult func call<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in execute { continuation.resume(returning: body()) } }
-    }
-}
-
 /// How many bytes of the heap are in use, and how many file descriptors, when the loop has nothing to do.
 func usage(_ loop: EventLoop) async -> (heap: Int, descriptors: Int) {
     for _ in 0..<3 { await loop.call {} }

@@ -8,7 +8,7 @@ import Testing
 
     /// Calls `body` on the loop.
     func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in loop.execute { continuation.resume(returning: body()) } }
+        await loop.call(body)
     }
 
     func connect(
