@@ -16,7 +16,7 @@
 struct ckernel_thread {
     /// The kernel's number of the thread, as it stands in a priority-inheriting futex; 0 until the record is used.
     uint32_t tid;
-    /// 0 (highest) to 31.
+    /// 0 (highest) to 31; others change it: see ckernel_priority.
     uint8_t priority;
     /// The mutexes that the thread holds, the last one first: each holds a pointer to the next.
     void *_Nullable held;
@@ -40,6 +40,12 @@ static inline struct ckernel_thread *_Nonnull ckernel_this_thread(void) {
     struct ckernel_thread *_Nonnull thread = &ckernel_thread_record;
     if (__builtin_expect(thread->tid == 0, 0)) ckernel_thread_prepare(thread);
     return thread;
+}
+
+static inline uint8_t ckernel_priority(const struct ckernel_thread *_Nonnull thread) { return __atomic_load_n(&thread->priority, __ATOMIC_RELAXED); }
+
+static inline void ckernel_set_priority(struct ckernel_thread *_Nonnull thread, uint8_t priority) {
+    __atomic_store_n(&thread->priority, priority, __ATOMIC_RELAXED);
 }
 
 /// Waits while `*word` is `expected`, until the deadline on CLOCK_MONOTONIC unless that is null. Returns 0 or an errno.

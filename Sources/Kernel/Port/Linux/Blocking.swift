@@ -19,7 +19,7 @@ extension KernelObject {
         }
         let thread = unsafe ckernel_this_thread()
         let waiter = unsafe Waiter.ofThisThread
-        unsafe waiter.pointee.rank = thread.pointee.priority + behind
+        unsafe waiter.pointee.rank = ckernel_priority(thread) + behind
         unsafe waiter.pointee.slot = slot
         unsafe waiter.pointee.outcome = .waiting
         unsafe waiter.pointee.word.store(0, ordering: .relaxed)

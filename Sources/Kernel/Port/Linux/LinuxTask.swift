@@ -176,6 +176,10 @@ public final class KernelTask: @unchecked Sendable {
             $0.object = object
             unsafe $0.waiter = waiter
             $0.isDelayed = object === alarm
+            // It may have been changed since the wait began.
+            if unsafe waiter.pointee.rank & 31 != $0.priority.rawValue {
+                unsafe object.changeRank(of: waiter, to: $0.priority.rawValue)
+            }
             if $0.isCancelled { Self.cancelWait($0) }
         }
     }
@@ -212,7 +216,7 @@ public final class KernelTask: @unchecked Sendable {
         core.withLock {
             $0.priority = priority
             guard let thread = unsafe $0.thread else { return }
-            unsafe thread.pointee.priority = priority.rawValue
+            unsafe ckernel_set_priority(thread, priority.rawValue)
             if scheduling == .realTime, let handle = $0.handle {
                 _ = ckernel_set_realtime(handle, Self.systemPriority(priority))
             }
@@ -287,7 +291,7 @@ public final class KernelTask: @unchecked Sendable {
         return core.withLock { (core) -> Bool in
             unsafe core.thread = thread
             core.handle = pthread_self()
-            unsafe thread.pointee.priority = core.priority.rawValue
+            unsafe ckernel_set_priority(thread, core.priority.rawValue)
             unsafe thread.pointee.task = Unmanaged.passUnretained(self).toOpaque()
             unsafe ckernel_set_name(name)
             return scheduling == .fair

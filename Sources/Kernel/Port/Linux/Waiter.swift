@@ -33,7 +33,7 @@ internal import Synchronization
         if let waiter = unsafe thread.pointee.waiter { return unsafe waiter.assumingMemoryBound(to: Waiter.self) }
         let waiter = WaiterPointer.allocate(capacity: 1)
         _ = ThreadEnd.isPrepared
-        unsafe waiter.initialize(to: Waiter(priority: thread.pointee.priority))
+        unsafe waiter.initialize(to: Waiter(priority: ckernel_priority(thread)))
         unsafe thread.pointee.waiter = UnsafeMutableRawPointer(waiter)
         return unsafe waiter
     }
