@@ -25,6 +25,15 @@ public struct Scenario: Sendable {
     }
 }
 
+/// Whether only the most urgent task runs, and equally urgent ones in the order in which they were woken.
+var areTasksStrict: Bool {
+    #if os(none)
+    true
+    #else
+    false
+    #endif
+}
+
 /// What a scenario finds: the lines where something was otherwise than expected.
 public final class Checks: @unchecked Sendable {
     // @unchecked: touched while the mutex is held.
