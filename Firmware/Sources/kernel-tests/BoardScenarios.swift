@@ -7,6 +7,7 @@ internal import _Volatile
 /// What interrupt 20 posts to; it runs whenever software pends it.
 let interruptSemaphore = Semaphore()
 let interruptFlags = EventFlags()
+let interruptMutex = Mutex()
 nonisolated(unsafe) var interruptQueue: MessageQueue<Int>?
 nonisolated(unsafe) var interruptErrors = 0
 
@@ -25,6 +26,15 @@ nonisolated(unsafe) var interruptErrors = 0
         _ = try interruptFlags.wait(for: 0x100)
         interruptErrors += 1
     } catch { if error != .inInterrupt { interruptErrors += 1 } }
+    // It owns nothing, whether somebody does or not.
+    do throws(KernelError) {
+        try interruptMutex.lock(.noWait)
+        interruptErrors += 1
+    } catch { if error != .inInterrupt { interruptErrors += 1 } }
+    do throws(KernelError) {
+        try interruptMutex.unlock()
+        interruptErrors += 1
+    } catch { if error != .notOwner { interruptErrors += 1 } }
 }
 
 /// The board's timers count down 25,000 times a millisecond, whatever SysTick does: control, value, reload, and interrupt at offsets of a word.
@@ -61,8 +71,10 @@ let boardScenarios: [Scenario] = [
                 try done.post()
             } catch {}
         }
-        for _ in 0..<3 {
+        for isHeld in [true, false, true] {
+            if isHeld { try interruptMutex.lock() }
             interrupt()
+            if isHeld { try interruptMutex.unlock() }
             _ = try interruptFlags.wait(for: 1, clearing: true, .milliseconds(50))
         }
         try done.wait(.milliseconds(50))

@@ -17,10 +17,11 @@ internal import CKernel
     public override init() { super.init() }
 
     /// Whether the caller's task holds it.
-    public var isHeld: Bool { unsafe owner == ckernel().pointee.current }
+    public var isHeld: Bool { unsafe owner == ckernel().pointee.current && !ckernel_in_interrupt() }
 
     /// Locks it, once more if the caller holds it already: then up to 65,535 times.
     public func lock(_ wait: Wait = .forever) throws(KernelError) {
+        if ckernel_in_interrupt() { throw .inInterrupt }
         let task = unsafe ckernel().pointee.current
         let key = lock.enter()
         if unsafe owner == nil, !isEnded {
