@@ -181,6 +181,22 @@ extension Scenario {
                 try steps.post()
                 checks.expect(try owner.succeeds())
             },
+            Scenario("K11: a mutex that is destroyed takes back what it had lent") { (checks) throws(KernelError) in
+                let mutex = Mutex()
+                let go = Semaphore()
+                let owner = try Worker(20) { () throws(KernelError) in
+                    try mutex.lock()
+                    try go.wait()
+                    try mutex.unlock()
+                }.settled()
+                let waiter = try Worker(6) { () throws(KernelError) in try mutex.lock() }.settled()
+                checks.expect(owner.task.inheritedPriority.rawValue == 6)
+                mutex.destroy()
+                checks.expect(try waiter.outcome() == .destroyed)
+                checks.expect(owner.task.inheritedPriority.rawValue == 20)
+                try go.post()
+                checks.expect(try owner.succeeds())
+            },
             Scenario("a priority that is changed while lent to takes effect when it is given back") {
                 (checks) throws(KernelError) in
                 let mutex = Mutex()

@@ -135,6 +135,12 @@ extension Scenario {
                 checks.expect(Wait.milliseconds(1_000) == .seconds(1))
                 checks.expect(Wait.atMost(.milliseconds(2_500)) == .milliseconds(2_500))
                 checks.expect(Wait.atMost(.zero) == .noWait)
+                // What is too long for the clock is for ever.
+                let longest = Duration(secondsComponent: .max, attosecondsComponent: 999_999_999_999_999_999)
+                checks.expect(Wait.atMost(longest) == .forever)
+                let atTheEdge = Duration(secondsComponent: 9_223_372_036, attosecondsComponent: 900_000_000_000_000_000)
+                checks.expect(Wait.atMost(atTheEdge) != .noWait)
+                checks.expect(Wait.atMost(Duration(secondsComponent: -1, attosecondsComponent: 0)) == .noWait)
             },
         ]
     }

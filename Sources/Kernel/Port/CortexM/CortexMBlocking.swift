@@ -90,6 +90,7 @@ extension KernelObject {
             _ = lock.enter()
         }
         unsafe ckernel().pointee.locks &-= 1
+        waiterLeft()
         Scheduler.choose()
         lock.leave(key)
     }

@@ -37,7 +37,8 @@ public enum KernelClock {
         let rate = unsafe Int64(ckernel().pointee.ticksPerSecond)
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: rate)
         let perTick = 1_000_000_000_000_000_000 / rate
-        return overflow ? .max : whole + (attoseconds + perTick - 1) / perTick
+        let (units, isTooLong) = whole.addingReportingOverflow((attoseconds + perTick - 1) / perTick)
+        return overflow || isTooLong ? .max : units
     }
 
     static func duration(units: Int64) -> Duration {

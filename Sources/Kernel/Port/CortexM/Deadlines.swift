@@ -86,23 +86,30 @@ enum Deadlines {
             ckernel_wait_for_interrupt()
             return ckernel_unmask(key)
         }
-        let before = unsafe state.pointee.now
-        let now = before &+ UInt64(sleep(ticks))
-        unsafe state.pointee.now = now
+        var left = sleep(ticks)
+        // No task runs before all that was due meanwhile has been dealt with: what a task inserts belongs to the new time.
+        unsafe state.pointee.locks &+= 1
+        while left > 0 {
+            let step = min(left, idleTicks)
+            left -= step
+            let now = unsafe state.pointee.now &+ UInt64(step)
+            unsafe state.pointee.now = now
+            ckernel_unmask(key)
+            deal(with: now)
+            _ = ckernel_mask()
+        }
+        unsafe state.pointee.locks &-= 1
+        Scheduler.choose()
         ckernel_unmask(key)
-        // No bucket below the first one that is not empty has anything; that one is concerned when its bit has changed.
-        if before != now { advance(from: before, to: now) }
     }
 
-    /// Deals with what a step of the time concerns.
-    private static func advance(from old: UInt64, to new: UInt64) {
-        let changed = UInt32(truncatingIfNeeded: old ^ new)
-        let near = changed & (1 << UInt32(nearBits) &- 1)
-        if near != 0 { for number in 0...(31 - near.leadingZeroBitCount) { turn(number) } }
-        // The far ones of the block that has ended.
-        if changed >> UInt32(nearBits) != 0 {
-            turn(nearBits + Int(UInt32(truncatingIfNeeded: old) >> UInt32(nearBits)) & 1)
-        }
+    /// Deals with the one bucket that the time `now` concerns, if all times before it have been dealt with.
+    @inline(__always) static func deal(with now: UInt64) {
+        let low = UInt32(truncatingIfNeeded: now)
+        var number = low.trailingZeroBitCount
+        // The far ones of the block that has just ended.
+        if number >= nearBits { number = nearBits &+ Int((low &>> UInt32(nearBits)) &+ 1) & 1 }
+        if unsafe (ckernel_buckets() + number).pointee != nil { turn(number) }
     }
 
     /// How many ticks nothing is due for, and no tick concerns a bucket that is not empty; at most 2^``nearBits``. Called with interrupts masked.
@@ -122,13 +129,7 @@ enum Deadlines {
     let now = unsafe state.pointee.now &+ 1
     unsafe state.pointee.now = now
     ckernel_unmask(key)
-    let low = UInt32(truncatingIfNeeded: now)
-    var number = low.trailingZeroBitCount
-    // The far ones of the block that has just ended.
-    if number >= Int(CKERNEL_NEAR_BITS) {
-        number = Int(CKERNEL_NEAR_BITS) &+ Int((low &>> UInt32(CKERNEL_NEAR_BITS)) &+ 1) & 1
-    }
-    if unsafe (ckernel_buckets() + number).pointee != nil { Deadlines.turn(number) }
+    Deadlines.deal(with: now)
     let task = unsafe state.pointee.current
     if unsafe task.pointee.after != task { unsafe Scheduler.endSlice(task) }
 }

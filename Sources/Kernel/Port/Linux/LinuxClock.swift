@@ -19,8 +19,9 @@ public enum KernelClock {
     static func units(_ duration: Duration) -> Int64 {
         let (seconds, attoseconds) = duration.components
         let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        if overflow { return seconds > 0 ? .max : 0 }
-        return max(0, whole + (attoseconds + 999_999_999) / 1_000_000_000)
+        let (units, isTooLong) = whole.addingReportingOverflow((attoseconds + 999_999_999) / 1_000_000_000)
+        if overflow || isTooLong { return seconds > 0 ? .max : 0 }
+        return max(0, units)
     }
 
     private static func multiply(_ count: Int, by unit: Int64) -> Int64 {

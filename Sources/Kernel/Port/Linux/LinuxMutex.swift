@@ -11,6 +11,7 @@ internal import Synchronization
 /// ``KernelError/ownerDied``.
 ///
 /// A Swift task awaits it with `withLock(_:_:)`, whose body does not suspend; a lock that is held over an `await` is a ``Semaphore`` of one unit.
+/// Threads that lock it meanwhile may go before a task that is just being woken; it then waits again, behind the others.
 @safe public final class Mutex: KernelObject, @unchecked Sendable {
     /// 0, or the owner's thread as the system wants it.
     private let word = Atomic<UInt32>(0)
