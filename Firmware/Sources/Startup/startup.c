@@ -71,10 +71,13 @@ uint32_t startup_sleep_through(uint32_t ticks) {
     SYST_CSR = RUNNING;
     __asm__ volatile("dsb\n\twfi\n\tisb" ::: "memory");
     SYST_CSR = STOPPED;
-    uint32_t left = SYST_CVR, passed = ticks - 1, next = period;
-    if (!(SYST_ICSR & PENDSTSET)) {
+    // What has been counted since the start, or since it came to zero, if it has: it may be a while until the processor is awake.
+    uint32_t left = SYST_CVR, gone = left == 0 ? 0 : whole - left, passed, next;
+    if (SYST_ICSR & PENDSTSET) {
+        passed = ticks - 1 + gone / period;
+        next = period - gone % period;
+    } else {
         // Something else came first: the ticks before it have passed, and the one that is under way goes on.
-        uint32_t gone = whole - left;
         passed = gone < rest ? 0 : (gone - rest) / period + 1;
         next = gone < rest ? rest - gone : period - (gone - rest) % period;
     }
