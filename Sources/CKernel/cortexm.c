@@ -1,7 +1,6 @@
 #if defined(__arm__) && !defined(__linux__)
 #include "include/CKernel.h"
 
-// The rings of the idle task lead to itself, so that no link is null.
 struct ckernel_task ckernel_idle_task;
 struct ckernel_state ckernel_state = {.current = &ckernel_idle_task, .chosen = &ckernel_idle_task, .ticksPerSecond = 1000, .slice = 100, .locks = 1};
 
@@ -10,7 +9,6 @@ static uint32_t idle_stack[32] __attribute__((aligned(8)));
 
 // In Swift.
 void ckernel_task_entry(struct ckernel_task *task);
-void ckernel_idle(struct ckernel_task *task);
 
 /// PendSV: the only place where tasks change. It has the lowest priority of all interrupts, so that it interrupts tasks only.
 __attribute__((naked, used)) void ckernel_switch(void) {
@@ -31,19 +29,22 @@ __attribute__((naked, used)) void ckernel_switch(void) {
         ".ltorg");
 }
 
-/// The registers of a task that has not run yet: those that the switch restores, and the frame of an exception.
-static uint32_t *first_frame(uint32_t *top, void (*entry)(struct ckernel_task *task), struct ckernel_task *task) {
+void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words) {
+    // Its ring leads to itself: no link is null, not even the idle task's.
+    __builtin_memset(task, 0, sizeof *task);
+    task->stack = stack;
+    task->bucket = CKERNEL_NO_BUCKET;
+    task->outcome = 1;
+    task->slice = ckernel_state.slice;
+    task->after = task;
+    uint32_t *top = stack + words;
+    while (stack < top) *stack++ = CKERNEL_UNTOUCHED;
+    // The registers that the switch restores, and the frame of an exception.
+    task->sp = top - 16;
     top[-8] = (uint32_t)task;
     top[-3] = 0xFFFFFFFF;
-    top[-2] = (uint32_t)entry;
+    top[-2] = (uint32_t)ckernel_task_entry;
     top[-1] = 1u << 24;
-    return top - 16;
-}
-
-void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words) {
-    *task = (struct ckernel_task){.bucket = CKERNEL_NO_BUCKET, .stack = stack, .slice = ckernel_state.slice, .outcome = 1};
-    for (uint32_t word = 0; word < words; word++) stack[word] = CKERNEL_UNTOUCHED;
-    task->sp = first_frame(stack + words, ckernel_task_entry, task);
 }
 
 // In Swift: goes to the most urgent task.
@@ -74,15 +75,15 @@ void ckernel_free(void *memory) { free(memory); }
 void ckernel_start(void) {
     // Both the context switch and the tick come behind all other interrupts (SHPR3).
     *(volatile uint32_t *)0xE000ED20 = 0xFFFF0000;
-    ckernel_idle_task.priority = ckernel_idle_task.basePriority = 255;
-    ckernel_idle_task.sp = first_frame(idle_stack + sizeof idle_stack / 4, ckernel_idle, &ckernel_idle_task);
-    ckernel_idle_task.after = &ckernel_idle_task;
+    ckernel_prepare(&ckernel_idle_task, idle_stack, sizeof idle_stack / 4);
+    ckernel_idle_task.priority = 255;
+    (void)ckernel_mask();
     ckernel_state.isRunning = true;
-    struct ckernel_task *first = ckernel_state.chosen;
-    ckernel_state.current = first;
-    // From the main stack to the task's, and into its frame as an exception returns to it.
-    __asm__ volatile(
-        "msr psp, %0\n\tmovs r0, #2\n\tmsr control, r0\n\tisb\n\tpop {r0-r3, r12, lr}\n\tpop {r4, r5}\n\tcpsie i\n\tbx r4" ::"r"(first->sp + 8));
+    ckernel_state.locks = 0;
+    ckernel_choose();
+    // The caller goes on as the idle task, on that one's stack; the first switch, which is pending if there are tasks, saves it as such.
+    register struct ckernel_task *idle __asm__("r0") = &ckernel_idle_task;
+    __asm__ volatile("msr psp, %1\n\tmsr control, %2\n\tisb\n\tcpsie i\n\tb ckernel_task_entry" ::"r"(idle), "r"(idle_stack + sizeof idle_stack / 4), "r"(2));
     __builtin_unreachable();
 }
 #endif

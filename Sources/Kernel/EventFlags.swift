@@ -36,7 +36,7 @@ public final class EventFlags: KernelObject, @unchecked Sendable {
     #if !hasFeature(Embedded)
     @available(*, noasync, message: "await it in async code")
     #endif
-    public func wait(
+    @inline(never) public func wait(
         for expected: UInt32,
         _ match: Match = .any,
         clearing: Bool = false,
@@ -59,14 +59,14 @@ public final class EventFlags: KernelObject, @unchecked Sendable {
     public func clear(_ flags: UInt32) throws(KernelError) { try change { $0 & ~flags } }
 
     /// Serves a request if it can be served; call it under the lock.
-    private func meet(_ request: inout Request) -> Bool {
+    @inline(__always) private func meet(_ request: inout Request) -> Bool {
         guard request.isMet(by: flags) else { return false }
         if request.clearing { flags = 0 }
         return true
     }
 
     /// Changes the flags, and wakes those whose request is met, the most urgent first, until one of them clears the flags.
-    private func change(_ change: (UInt32) -> UInt32) throws(KernelError) {
+    @inline(never) private func change(_ change: (UInt32) -> UInt32) throws(KernelError) {
         var wakeUps = WakeUps()
         let key = lock.enter()
         try checkAlive(key)

@@ -71,7 +71,7 @@ public final class Timer {
     var timer: Unmanaged<Timer>?
     var isRunning = false
 
-    func precedes(_ other: TimerNode) -> Bool { dueAt == other.dueAt ? order < other.order : dueAt < other.dueAt }
+    func precedes(_ other: TimerNode) -> Bool { dueAt < other.dueAt || dueAt == other.dueAt && order < other.order }
 }
 
 /// The running timers of one loop, the earliest first, those of the same deadline in the order of their start.
@@ -94,7 +94,8 @@ public final class Timer {
     }
 
     mutating func remove(_ node: Node) {
-        let children = unsafe meldedChildren(of: node)
+        var heir: Node?
+        if let child = unsafe node.pointee.child { unsafe heir = meldedSiblings(from: child) }
         if let previous = unsafe node.pointee.previous {
             let next = unsafe node.pointee.next
             if unsafe previous.pointee.child == node {
@@ -103,21 +104,23 @@ public final class Timer {
                 unsafe previous.pointee.next = next
             }
             unsafe next?.pointee.previous = previous
-            unsafe first = meld(first, children)
+            unsafe node.pointee.next = nil
+            unsafe node.pointee.previous = nil
+            if unsafe heir != nil { unsafe first = meld(first, heir) }
         } else {
-            unsafe first = children
+            unsafe first = heir
         }
         unsafe node.pointee.child = nil
-        unsafe node.pointee.next = nil
-        unsafe node.pointee.previous = nil
         unsafe node.pointee.isRunning = false
     }
 
     /// Makes one heap of two, whose roots have no siblings.
-    private func meld(_ a: Node?, _ b: Node?) -> Node? {
-        guard var parent = unsafe a else { return unsafe b }
-        guard var child = unsafe b else { return unsafe a }
-        if unsafe child.pointee.precedes(parent.pointee) { unsafe swap(&parent, &child) }
+    @inline(never) private func meld(_ a: Node?, _ b: Node?) -> Node? {
+        guard let a = unsafe a else { return unsafe b }
+        guard let b = unsafe b else { return unsafe a }
+        let isBefore = unsafe b.pointee.precedes(a.pointee)
+        let parent = unsafe isBefore ? b : a
+        let child = unsafe isBefore ? a : b
         let sibling = unsafe parent.pointee.child
         unsafe child.pointee.next = sibling
         unsafe sibling?.pointee.previous = child
@@ -126,10 +129,10 @@ public final class Timer {
         return unsafe parent
     }
 
-    /// The heap of all below `node`: melded by twos, and those from the last to the first.
-    private func meldedChildren(of node: Node) -> Node? {
+    /// The heap of `child` and the siblings behind it: melded by twos, and those from the last to the first.
+    @inline(never) private func meldedSiblings(from child: Node) -> Node? {
         var pairs: Node?
-        var rest = unsafe node.pointee.child
+        var rest: Node? = unsafe child
         while let a = unsafe rest {
             let b = unsafe a.pointee.next
             unsafe rest = b?.pointee.next

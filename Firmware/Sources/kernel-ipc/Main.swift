@@ -1,12 +1,11 @@
 // Two tasks with a mutex, a semaphore, event flags and a message queue between them.
 import Kernel
 
-let mutex = Mutex()
-let semaphore = Semaphore()
-let flags = EventFlags()
-
 @main enum Main {
     static func main() {
+        let mutex = Mutex()
+        let semaphore = Semaphore()
+        let flags = EventFlags()
         let queue = MessageQueue<Int>(capacity: 4)
         do throws(KernelError) {
             _ = try KernelTask {

@@ -17,6 +17,13 @@ enum { CKERNEL_PRIORITIES = 32, CKERNEL_BUCKETS = CKERNEL_NEAR_BITS + 2, CKERNEL
 struct ckernel_task {
     /// Where its registers lie while it does not run, and the lowest word of its stack; the context switch knows these places.
     uint32_t *sp, *stack;
+    // Bytes are near the beginning: there short instructions reach them.
+    uint8_t bucket;
+    /// Its priority now, with what it inherits; its own; its place in the list of an object.
+    uint8_t priority, basePriority, rank;
+    uint8_t outcome;
+    bool isListed, isLeader, isDelayed, isSuspended, isReady, isCancelled, hasEnded;
+    uint16_t slice;
     /// Its neighbours in the list of the object that it waits for.
     struct ckernel_task *_Nullable next, *_Nullable previous, *_Nullable nextLeader, *_Nullable previousLeader;
     /// Its neighbours in the ring of the tasks of its priority that could run.
@@ -32,14 +39,8 @@ struct ckernel_task {
     void *_Nullable held;
     /// What is to be told of its end (a KernelObject): those who join it.
     void *_Nullable joiners;
-    /// The KernelTask, which owns this.
+    /// The KernelTask, which owns this; null for the idle task.
     void *_Nullable owner;
-    uint16_t slice;
-    uint8_t bucket;
-    /// Its priority now, with what it inherits; its own; its place in the list of an object.
-    uint8_t priority, basePriority, rank;
-    uint8_t outcome;
-    bool isListed, isLeader, isDelayed, isSuspended, isReady, isCancelled, hasEnded;
 };
 
 struct ckernel_state {
@@ -47,19 +48,24 @@ struct ckernel_state {
     struct ckernel_task *current, *chosen;
     /// A bit for each priority that has a ring, the highest priority in the highest bit.
     uint32_t ready;
-    struct ckernel_task *_Nullable heads[CKERNEL_PRIORITIES];
-    struct ckernel_task *_Nullable buckets[CKERNEL_BUCKETS];
-    uint64_t now;
-    uint32_t ticksPerSecond;
-    /// What the idle task does with interrupts masked, if not to wait for the next one; and what that sleeps with: see Scheduler.start.
-    void (*_Nullable idle)(uint32_t key);
-    uint32_t (*_Nullable sleep)(uint32_t ticks);
-    /// Ended tasks, whose memory the idle task gives back.
-    struct ckernel_task *_Nullable ended;
-    uint16_t slice;
     /// How often the scheduler is locked: once until it starts.
     uint8_t locks;
     bool isRunning;
+    uint16_t slice;
+    uint64_t now;
+    uint32_t ticksPerSecond;
+    /// Ended tasks, whose memory the idle task gives back.
+    struct ckernel_task *_Nullable ended;
+    /// What the idle task does with interrupts masked, if not to wait for the next one; and what that sleeps with: see Scheduler.start.
+    void (*_Nullable idle)(uint32_t key);
+    uint32_t (*_Nullable sleep)(uint32_t ticks);
+    /// What ends the wait of a task that is in the list of an object, what frees the mutexes of a task that ends, and what tells those who join it.
+    /// Each is noted by who makes it necessary, so that an image without such things has no code for them.
+    void (*_Nullable leave)(struct ckernel_task *task, uint8_t outcome);
+    void (*_Nullable release)(struct ckernel_task *task);
+    void (*_Nullable tell)(void *joiners);
+    struct ckernel_task *_Nullable buckets[CKERNEL_BUCKETS];
+    struct ckernel_task *_Nullable heads[CKERNEL_PRIORITIES];
 };
 
 extern struct ckernel_state ckernel_state;

@@ -21,7 +21,7 @@ internal import CKernel
 @safe
 public class BlockingQueue: KernelObject, @unchecked Sendable {
     // Either receivers or senders wait, never both: receivers while the queue is empty, senders while it is full. What a waiter's slot
-    // points to is a Parcel.
+    // points to is a Parcel. Places are counted without checks for overflow: `capacity * itemBytes` was found to be a number.
 
     /// How many items it holds at most.
     public final let capacity: Int
@@ -53,19 +53,19 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
 
     /// The place that the next item goes to.
     func placeForNext(priority: UInt8) -> Int {
-        let place = head + held
-        return place < capacity ? place : place - capacity
+        let place = head &+ held
+        return place < capacity ? place : place &- capacity
     }
 
     /// The place of the item that is next to go, which is free from now on.
     func placeOfFirst() -> Int {
         let place = head
-        head = place + 1 == capacity ? 0 : place + 1
+        head = place &+ 1 == capacity ? 0 : place &+ 1
         return place
     }
 
     /// Sends what is in `parcel`, or waits for a place.
-    @usableFromInline final func send(_ parcel: inout Parcel, _ wait: Wait) throws(KernelError) {
+    @inline(never) @usableFromInline final func send(_ parcel: inout Parcel, _ wait: Wait) throws(KernelError) {
         var wakeUps = WakeUps()
         let key = lock.enter()
         try checkAlive(key)
@@ -75,7 +75,7 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
     }
 
     /// Receives into `parcel`, or waits for an item.
-    @usableFromInline final func receive(_ parcel: inout Parcel, _ wait: Wait) throws(KernelError) {
+    @inline(never) @usableFromInline final func receive(_ parcel: inout Parcel, _ wait: Wait) throws(KernelError) {
         var wakeUps = WakeUps()
         let key = lock.enter()
         try checkAlive(key)
@@ -93,10 +93,9 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
         try checkAlive(key)
         if held == 0, !waiters.isEmpty {
             while let receiver = unsafe waiters.popFirst() {
-                if let destination = unsafe receiver.pointee.slot?.assumingMemoryBound(to: Parcel.self) {
-                    unsafe copy(unsafe destination.pointee.bytes)
-                    unsafe destination.pointee.count = parcel.count
-                }
+                let destination = unsafe Self.parcel(of: receiver)
+                unsafe copy(unsafe destination.pointee.bytes)
+                unsafe destination.pointee.count = parcel.count
                 unsafe wakeUps.add(receiver)
             }
             lock.leave(key)
@@ -125,10 +124,9 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
     /// Hands `parcel` to a receiver or a place; `false` if there is neither. Call it under the lock.
     final func put(_ parcel: Parcel, _ wakeUps: inout WakeUps) -> Bool {
         if held == 0, let receiver = unsafe waiters.popFirst() {
-            if let destination = unsafe receiver.pointee.slot?.assumingMemoryBound(to: Parcel.self) {
-                unsafe Self.copy(parcel.bytes, to: destination.pointee.bytes, count: parcel.count)
-                unsafe destination.pointee.count = parcel.count
-            }
+            let destination = unsafe Self.parcel(of: receiver)
+            unsafe Self.copy(parcel.bytes, to: destination.pointee.bytes, count: parcel.count)
+            unsafe destination.pointee.count = parcel.count
             unsafe wakeUps.add(receiver)
             return true
         }
@@ -149,9 +147,7 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
     }
 
     private final func admit(_ sender: WaiterPointer, _ wakeUps: inout WakeUps) {
-        if let parcel = unsafe sender.pointee.slot?.assumingMemoryBound(to: Parcel.self) {
-            store(unsafe parcel.pointee)
-        }
+        store(unsafe Self.parcel(of: sender).pointee)
         unsafe wakeUps.add(sender)
     }
 
@@ -159,16 +155,21 @@ public class BlockingQueue: KernelObject, @unchecked Sendable {
         let number = placeForNext(priority: parcel.priority)
         unsafe Self.copy(parcel.bytes, to: place(number), count: parcel.count)
         unsafe counts?[number] = parcel.count
-        held += 1
+        held &+= 1
     }
 
     private final func popPlace() -> Int {
         let number = placeOfFirst()
-        held -= 1
+        held &-= 1
         return number
     }
 
-    private final func place(_ number: Int) -> UnsafeMutableRawPointer { unsafe places + number * itemBytes }
+    private final func place(_ number: Int) -> UnsafeMutableRawPointer { unsafe places + number &* itemBytes }
+
+    /// What one who waits sends, or receives into.
+    private static func parcel(of waiter: WaiterPointer) -> UnsafeMutablePointer<Parcel> {
+        unsafe waiter.pointee.slot.unsafelyUnwrapped.assumingMemoryBound(to: Parcel.self)
+    }
 
     /// Most items are a word.
     @inline(__always) private static func copy(

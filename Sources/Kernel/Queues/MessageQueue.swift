@@ -12,7 +12,7 @@ public final class MessageQueue<Message>: BlockingQueue, @unchecked Sendable {
         )
     }
 
-    deinit { flush() }
+    deinit { if !_isPOD(Message.self) { flush() } }
 
     /// Sends `message`; waits for a place if the queue is full.
     #if !hasFeature(Embedded)
@@ -51,7 +51,7 @@ public final class PriorityMessageQueue<Message>: PriorityBlockingQueue, @unchec
         )
     }
 
-    deinit { flush() }
+    deinit { if !_isPOD(Message.self) { flush() } }
 
     /// Sends `message`; waits for a place if the queue is full.
     #if !hasFeature(Embedded)

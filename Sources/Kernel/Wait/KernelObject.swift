@@ -28,9 +28,6 @@ public class KernelObject: @unchecked Sendable {
     #if os(none)
     /// Called under the lock when somebody's wait ended otherwise than by what was waited for.
     func waiterLeft() {}
-
-    /// Called when `task`, which holds this object or was joined by it, has ended.
-    func ended(_ task: TaskPointer) {}
     #endif
 
     /// Whether the object has been destroyed; call it under the lock.

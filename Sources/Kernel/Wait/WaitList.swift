@@ -67,7 +67,7 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
     }
 
     /// Takes `waiter` out, wherever it stands.
-    mutating func remove(_ waiter: WaiterPointer) {
+    @inline(never) mutating func remove(_ waiter: WaiterPointer) {
         let next = unsafe waiter.pointee.next
         let previous = unsafe waiter.pointee.previous
         unsafe waiter.pointee.isListed = false
@@ -88,7 +88,7 @@ typealias WaiterPointer = UnsafeMutablePointer<Waiter>
     }
 
     /// Takes the first out.
-    mutating func popFirst() -> WaiterPointer? {
+    @inline(__always) mutating func popFirst() -> WaiterPointer? {
         guard let waiter = unsafe first else { return nil }
         unsafe remove(waiter)
         return unsafe waiter

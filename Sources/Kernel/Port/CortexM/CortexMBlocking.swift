@@ -54,6 +54,12 @@ extension KernelObject {
         unsafe task.pointee.rank = task.pointee.priority &+ behind
         unsafe task.pointee.slot = slot
         unsafe task.pointee.object = Unmanaged.passUnretained(self).toOpaque()
+        unsafe ckernel().pointee.leave = { waiter, outcome in
+            unsafe Unmanaged<KernelObject>.fromOpaque(waiter.pointee.object.unsafelyUnwrapped)._withUnsafeGuaranteedRef
+            {
+                unsafe $0.take(waiter, Outcome(rawValue: outcome).unsafelyUnwrapped)
+            }
+        }
         unsafe waiters.insert(task)
         unsafe Scheduler.sleep(task, wait)
         ckernel_unmask_now(key.mask)

@@ -17,7 +17,7 @@ public enum KernelClock {
         return Int64(bitPattern: now)
     }
 
-    static func units(milliseconds: Int) -> Int64 {
+    @inline(never) static func units(milliseconds: Int) -> Int64 {
         guard milliseconds > 0 else { return 0 }
         let rate = unsafe ckernel().pointee.ticksPerSecond
         let (seconds, rest) = UInt32(milliseconds).quotientAndRemainder(dividingBy: 1000)

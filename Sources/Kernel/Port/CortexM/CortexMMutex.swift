@@ -14,7 +14,12 @@ internal import CKernel
     private var nesting: UInt16 = 0
 
     /// A mutex that is free.
-    public override init() { super.init() }
+    public override init() {
+        super.init()
+        unsafe ckernel().pointee.release = { task in
+            while let held = unsafe task.pointee.held { unsafe Mutex.with(held) { unsafe $0.ended(task) } }
+        }
+    }
 
     /// Whether the caller's task holds it.
     public var isHeld: Bool { unsafe owner == ckernel().pointee.current && !ckernel_in_interrupt() }
@@ -97,13 +102,15 @@ internal import CKernel
     }
 
     @inline(never) private func dropFromMiddle(_ task: TaskPointer) {
-        var later = unsafe Self.mutex(task.pointee.held)
-        while let mutex = later {
-            if unsafe mutex.heldBefore == Unmanaged.passUnretained(self).toOpaque() {
+        let place = unsafe Unmanaged.passUnretained(self).toOpaque()
+        var later = unsafe task.pointee.held
+        while let mutex = unsafe later {
+            unsafe later = Self.with(mutex) { mutex in
+                let before = unsafe mutex.heldBefore
+                guard unsafe before == place else { return unsafe before }
                 unsafe mutex.heldBefore = heldBefore
-                return
+                return nil
             }
-            later = unsafe Self.mutex(mutex.heldBefore)
         }
     }
 
@@ -115,16 +122,24 @@ internal import CKernel
         unsafe Scheduler.wake(next, .granted)
     }
 
-    private static func mutex(_ place: UnsafeMutableRawPointer?) -> Mutex? {
-        guard let place = unsafe place else { return nil }
-        return unsafe Unmanaged<Mutex>.fromOpaque(place).takeUnretainedValue()
+    /// Calls `body` with the mutex at a place, which it holds no reference to: whoever holds or waits for a mutex keeps it.
+    @inline(__always) private static func with<Result>(_ place: UnsafeMutableRawPointer, _ body: (Mutex) -> Result)
+        -> Result
+    {
+        unsafe Unmanaged<Mutex>.fromOpaque(place)._withUnsafeGuaranteedRef(body)
+    }
+
+    /// The owner of the mutex that `task` waits for.
+    private static func owner(before task: TaskPointer) -> TaskPointer? {
+        guard let mutex = unsafe task.pointee.mutex else { return nil }
+        return unsafe with(mutex) { unsafe $0.owner }
     }
 
     private func checkNoCycle(_ task: TaskPointer) throws(KernelError) {
-        var mutex: Mutex? = self
-        while let current = mutex, let owner = unsafe current.owner {
+        var next = unsafe owner
+        while let owner = unsafe next {
             if unsafe owner == task { throw .deadlock }
-            mutex = unsafe Self.mutex(owner.pointee.mutex)
+            unsafe next = Self.owner(before: owner)
         }
     }
 
@@ -133,7 +148,7 @@ internal import CKernel
         var next: TaskPointer? = unsafe task
         while let task = unsafe next, unsafe priority < task.pointee.priority {
             unsafe Scheduler.setPriority(task, priority)
-            unsafe next = mutex(task.pointee.mutex)?.owner
+            unsafe next = owner(before: task)
         }
     }
 
@@ -143,14 +158,18 @@ internal import CKernel
         var next: TaskPointer? = unsafe task
         while let task = unsafe next {
             var priority = unsafe task.pointee.basePriority
-            var held = unsafe mutex(task.pointee.held)
-            while let mutex = held {
-                if let first = unsafe mutex.waiters.first { priority = min(priority, unsafe first.pointee.priority) }
-                held = unsafe Self.mutex(mutex.heldBefore)
+            var held = unsafe task.pointee.held
+            while let mutex = unsafe held {
+                unsafe held = with(mutex) { mutex in
+                    if let first = unsafe mutex.waiters.first {
+                        priority = min(priority, unsafe first.pointee.priority)
+                    }
+                    return unsafe mutex.heldBefore
+                }
             }
             guard unsafe priority != task.pointee.priority else { return }
             unsafe Scheduler.setPriority(task, priority)
-            unsafe next = mutex(task.pointee.mutex)?.owner
+            unsafe next = owner(before: task)
         }
     }
 
@@ -160,7 +179,7 @@ internal import CKernel
     }
 
     /// The mutex of a task that ends is free, and who waited for it is told.
-    override func ended(_ task: TaskPointer) {
+    private func ended(_ task: TaskPointer) {
         let key = lock.enter()
         unsafe task.pointee.held = heldBefore
         unsafe owner = nil

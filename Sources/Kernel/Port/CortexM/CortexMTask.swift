@@ -185,6 +185,10 @@ public final class KernelTask: @unchecked Sendable {
             return unsafe Unmanaged<Joiners>.fromOpaque(present).takeUnretainedValue()
         }
         unsafe block.pointee.joiners = unsafe Unmanaged.passRetained(new).toOpaque()
+        unsafe ckernel().pointee.tell = { joiners in
+            let joiners = unsafe Unmanaged<Joiners>.fromOpaque(joiners).takeUnretainedValue()
+            joiners.wakeAll(joiners.lock.enter())
+        }
         return new
     }
 
@@ -197,7 +201,7 @@ public final class KernelTask: @unchecked Sendable {
     }
 
     /// Stops the calling task for a time; yields if that is ``Wait/noWait``. Returns `false` if it was cut short.
-    @discardableResult
+    @inline(never) @discardableResult
     public static func delay(_ time: Wait) throws(KernelError) -> Bool {
         if time == .noWait {
             yield()
@@ -218,7 +222,7 @@ public final class KernelTask: @unchecked Sendable {
     }
 
     /// Lets others run that are as urgent.
-    public static func yield() {
+    @inline(never) public static func yield() {
         if ckernel_in_interrupt() { return }
         let key = ckernel_mask()
         unsafe Scheduler.giveTurn(ckernel().pointee.current)
@@ -227,30 +231,22 @@ public final class KernelTask: @unchecked Sendable {
 
     /// Ends its wait or delay, if it is in one; call it with interrupts masked.
     private func endWait(_ outcome: Outcome) {
-        if unsafe block.pointee.isListed, let object = unsafe block.pointee.object {
-            unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().take(block, outcome)
-        } else if unsafe block.pointee.isDelayed {
-            unsafe Scheduler.wake(block, outcome)
-        }
+        if unsafe block.pointee.isListed || block.pointee.isDelayed { unsafe Scheduler.end(block, outcome) }
     }
 
     /// What a task does before it ends.
     @inline(never) fileprivate static func run(_ block: TaskPointer) {
-        guard let owner = unsafe block.pointee.owner else { return }
-        let task = unsafe Unmanaged<KernelTask>.fromOpaque(owner).takeUnretainedValue()
-        if let body = task.body.take() { body() }
-        while let held = unsafe block.pointee.held {
-            unsafe Unmanaged<KernelObject>.fromOpaque(held).takeUnretainedValue().ended(block)
-        }
+        guard let owner = unsafe block.pointee.owner else { idle() }
+        let body = unsafe Unmanaged<KernelTask>.fromOpaque(owner)._withUnsafeGuaranteedRef { $0.body.take() }
+        body?()
+        if let release = unsafe ckernel().pointee.release { unsafe release(block) }
     }
 
     /// Ends the task that calls it, which has no references any more.
     fileprivate static func end(_ block: TaskPointer) {
         _ = ckernel_mask()
         unsafe block.pointee.hasEnded = true
-        if let joiners = unsafe block.pointee.joiners {
-            unsafe Unmanaged<KernelObject>.fromOpaque(joiners).takeUnretainedValue().ended(block)
-        }
+        if let joiners = unsafe block.pointee.joiners, let tell = unsafe ckernel().pointee.tell { unsafe tell(joiners) }
         unsafe Scheduler.makeUnready(block)
         // Others let go of it, the idle task or who makes the next one: nobody can free the stack that he stands on.
         unsafe block.pointee.next = ckernel().pointee.ended
@@ -266,15 +262,13 @@ public final class KernelTask: @unchecked Sendable {
             guard let block = unsafe ckernel().pointee.ended else { return ckernel_unmask(key) }
             unsafe ckernel().pointee.ended = block.pointee.next
             ckernel_unmask(key)
-            if let owner = unsafe block.pointee.owner { unsafe Unmanaged<KernelTask>.fromOpaque(owner).release() }
+            unsafe Unmanaged<KernelTask>.fromOpaque(block.pointee.owner.unsafelyUnwrapped).release()
         }
     }
 }
 
 /// Those who wait for the end of a task.
-private final class Joiners: KernelObject, @unchecked Sendable {
-    override func ended(_ task: TaskPointer) { wakeAll(lock.enter()) }
-}
+private final class Joiners: KernelObject, @unchecked Sendable {}
 
 /// The first function of each task.
 @_cdecl("ckernel_task_entry") func taskEntry(_ block: UnsafeMutablePointer<ckernel_task>) {
@@ -283,7 +277,7 @@ private final class Joiners: KernelObject, @unchecked Sendable {
 }
 
 /// The idle task: it runs when no other could.
-@_cdecl("ckernel_idle") func idle(_: UnsafeMutablePointer<ckernel_task>) {
+private func idle() -> Never {
     while true {
         KernelTask.reap()
         let key = ckernel_mask()

@@ -21,9 +21,11 @@ enum Deadlines {
     /// Has `task` wake when the time that `wait` leaves it has passed.
     static func insert(_ task: TaskPointer, at wait: Wait) {
         let now = unsafe ckernel().pointee.now
-        let deadline = wait.deadline(from: Int64(bitPattern: now))
+        // The clock stays below 2^63, so that this wraps for moments only.
+        var deadline = now &+ UInt64(bitPattern: wait.raw)
         // One that has passed is dealt with at the next tick.
-        unsafe task.pointee.deadline = max(UInt64(bitPattern: deadline), now &+ 1)
+        if wait.raw < 0 { deadline = max(0 &- UInt64(bitPattern: wait.raw), now &+ 1) }
+        unsafe task.pointee.deadline = deadline
         unsafe put(task, now)
     }
 
@@ -65,16 +67,12 @@ enum Deadlines {
             guard let task = unsafe (ckernel_buckets() + number).pointee else { return ckernel_unmask(key) }
             unsafe remove(task)
             let now = unsafe ckernel().pointee.now
-            if unsafe task.pointee.deadline <= now { unsafe expire(task) } else { unsafe put(task, now) }
+            if unsafe task.pointee.deadline <= now {
+                unsafe Scheduler.end(task, .timedOut)
+            } else {
+                unsafe put(task, now)
+            }
             ckernel_unmask(key)
-        }
-    }
-
-    private static func expire(_ task: TaskPointer) {
-        if unsafe task.pointee.isListed, let object = unsafe task.pointee.object {
-            unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().take(task, .timedOut)
-        } else {
-            unsafe Scheduler.wake(task, .timedOut)
         }
     }
 

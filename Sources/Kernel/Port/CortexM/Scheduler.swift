@@ -23,9 +23,6 @@ public enum Scheduler {
     public static func start(ticksPerSecond: Int = 1000) -> Never {
         unsafe ckernel().pointee.ticksPerSecond = UInt32(ticksPerSecond)
         unsafe ckernel().pointee.slice = UInt16(truncatingIfNeeded: max(1, ticksPerSecond / 10))
-        _ = ckernel_mask()
-        unsafe ckernel().pointee.locks = 0
-        unsafe ckernel().pointee.chosen = mostUrgent
         ckernel_start()
     }
 
@@ -56,7 +53,7 @@ public enum Scheduler {
     @inline(__always) static func bit(_ priority: UInt8) -> UInt32 { 0x8000_0000 &>> UInt32(priority) }
 
     /// Throws why the caller may not wait.
-    @inline(__always) static func checkMayWait(_ wait: Wait) throws(KernelError) {
+    @inline(never) static func checkMayWait(_ wait: Wait) throws(KernelError) {
         if wait.raw == 0 { throw .wouldBlock }
         if ckernel_in_interrupt() { throw .inInterrupt }
         let state = unsafe ckernel()
@@ -132,6 +129,15 @@ public enum Scheduler {
         if unsafe !task.pointee.isSuspended { unsafe makeReady(task) }
     }
 
+    /// Ends the wait or the delay of `task` otherwise than by what was waited for.
+    static func end(_ task: TaskPointer, _ outcome: Outcome) {
+        if unsafe task.pointee.isListed, let leave = unsafe ckernel().pointee.leave {
+            unsafe leave(task, outcome.rawValue)
+        } else {
+            unsafe wake(task, outcome)
+        }
+    }
+
     /// Takes a tick off what `task`, which runs, has left before others of its priority have their turn.
     @inline(never) static func endSlice(_ task: TaskPointer) {
         let key = ckernel_mask()
@@ -145,7 +151,7 @@ public enum Scheduler {
     }
 
     /// Lets the next of its priority run instead of `task`, which runs.
-    @inline(__always) static func giveTurn(_ task: TaskPointer) {
+    @inline(never) static func giveTurn(_ task: TaskPointer) {
         let state = unsafe ckernel()
         let after = unsafe task.pointee.after
         unsafe head(Int(task.pointee.priority)).pointee = after
@@ -166,10 +172,9 @@ public enum Scheduler {
         } else {
             unsafe task.pointee.priority = priority
             if unsafe task.pointee.isListed, let object = unsafe task.pointee.object {
-                unsafe Unmanaged<KernelObject>.fromOpaque(object).takeUnretainedValue().changeRank(
-                    of: task,
-                    to: priority
-                )
+                unsafe Unmanaged<KernelObject>.fromOpaque(object)._withUnsafeGuaranteedRef {
+                    unsafe $0.changeRank(of: task, to: priority)
+                }
             }
         }
     }
