@@ -35,7 +35,6 @@ void ckernel_prepare(struct ckernel_task *task, uint32_t *stack, uint32_t words)
     task->stack = stack;
     task->bucket = CKERNEL_NO_BUCKET;
     task->outcome = 1;
-    task->slice = ckernel_state.slice;
     task->after = task;
     uint32_t *top = stack + words;
     while (stack < top) *stack++ = CKERNEL_UNTOUCHED;

@@ -31,7 +31,7 @@ public final class Timer {
     /// Starts, or starts again, so that `handler` is called at `deadline`, and then each `period` unless that is zero.
     ///
     /// A period is counted from the deadline before, so that a late call does not make later ones late. Expiries that a
-    /// long handler has missed altogether are skipped, not made up for.
+    /// long handler has missed altogether are skipped, not made up for: from a call that is a whole period late on, periods count anew.
     public func start(at deadline: Duration, every period: Duration = .zero, handler: any TimerHandler) {
         let place = unsafe self.place
         if unsafe place.pointee.isRunning { unsafe loop.timers.remove(place) }

@@ -1,11 +1,11 @@
 internal import CLinux
 
-/// The program `modem-simulator`: runs a modem until it is interrupted; returns the exit status.
-public func runModemSimulator(arguments: [String]) -> Int32 {
+/// The program `modem-simulator`, or what else it is called: runs a modem until it is interrupted; returns the exit status.
+public func runModemSimulator(as program: String = "modem-simulator", arguments: [String]) -> Int32 {
     let help = """
         Simulate a modem with ESP-AT firmware on a pseudo terminal; its links lead to TCP and UDP on this machine.
 
-        Usage: modem-simulator [OPTIONS]
+        Usage: \(program) [OPTIONS]
 
           --link PATH        A stable path that leads to the terminal.
           --listen PORT      Wait on this TCP port of loopback instead, for QEMU's -serial tcp:127.0.0.1:PORT,nodelay=on.
@@ -22,7 +22,7 @@ public func runModemSimulator(arguments: [String]) -> Int32 {
     var isVerbose = false
     var rest = arguments[...]
     func fail(_ message: String) -> Int32 {
-        put("modem-simulator: \(message); see --help\n", to: 2)
+        put("\(program): \(message); see --help\n", to: 2)
         return 2
     }
     while let option = rest.popFirst() {
@@ -68,7 +68,7 @@ public func runModemSimulator(arguments: [String]) -> Int32 {
         usleep(50_000)
         return 0
     } catch {
-        put("modem-simulator: \(error)\n", to: 2)
+        put("\(program): \(error)\n", to: 2)
         return 1
     }
 }

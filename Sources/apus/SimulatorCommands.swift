@@ -6,12 +6,12 @@ let hubCommand = Command(
     "hub",
     "Run the local hub: Mosquitto with the hub's login, and its CoAP endpoint.",
     usage: "[OPTIONS]",
-    passesThrough: { runHubSimulator(arguments: $0) }
+    passesThrough: { runHubSimulator(as: "apus hub", arguments: $0) }
 )
 
 let modemCommand = Command(
     "modem",
     "Simulate an ESP-AT modem on a pseudo terminal.",
     usage: "[OPTIONS]",
-    passesThrough: { runModemSimulator(arguments: $0) }
+    passesThrough: { runModemSimulator(as: "apus modem", arguments: $0) }
 )

@@ -15,16 +15,6 @@ extension Scenario {
                 checks.expect(.wrongState) { () throws(KernelError) in try task.suspend() }
                 checks.expect(.deadlock) { () throws(KernelError) in try KernelTask.current?.join() }
             },
-            Scenario("K23: tasks come and go, thousands of them, and leave nothing") { (checks) throws(KernelError) in
-                let count = Semaphore()
-                for _ in 0..<2_000 {
-                    let task = try KernelTask(priority: Priority(rawValue: 9)) {
-                        do throws(KernelError) { try count.post() } catch {}
-                    }
-                    try task.join(.seconds(3))
-                }
-                checks.expect(count.count == 2_000)
-            },
             Scenario("K15: a delay is cut short, a wait with a time is not") { (checks) throws(KernelError) in
                 let delayed = try Worker { () throws(KernelError) in
                     if try KernelTask.delay(.seconds(30)) { throw .wrongState }

@@ -102,7 +102,18 @@ extension Scenario {
                 }
                 checks.expect(clock.fired.count == 1_000)
                 checks.expect(timer.deadline == start + .milliseconds(10_000))
-            }
+            },
+            Scenario("periods that were missed altogether are skipped, and the next counts from the late call") {
+                (checks) throws(KernelError) in
+                let clock = Clock()
+                let timer = clock.makeTimer()
+                let start = clock.loop.now
+                timer.start(at: start + .milliseconds(10), every: .milliseconds(10), handler: clock)
+                clock.stand(47)
+                try clock.pass(0)
+                checks.expect(clock.fired.count == 1)
+                checks.expect(timer.deadline == start + .milliseconds(57))
+            },
         ]
     }
     #else

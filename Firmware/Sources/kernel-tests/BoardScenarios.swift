@@ -56,6 +56,34 @@ func interrupt() { unsafe VolatileMappedRegister<UInt32>(unsafeBitPattern: 0xE00
 final class Turns: Sendable {
     let flags = Atomic<UInt32>(0)
     let areOver = Atomic(false)
+    let ofOne = Atomic<UInt32>(0)
+    let ofThree = Atomic<UInt32>(0)
+}
+
+/// Answers what it is sent, and tells when its timer fires; 0 stops its loop.
+final class Server: EndOfTurnHandler, TimerHandler {
+    let timer: Timer
+    private let loop: EventLoop
+    private let inbox: MessageQueue<Int>
+    private let answers: MessageQueue<Int>
+
+    init(_ loop: EventLoop, _ inbox: MessageQueue<Int>, _ answers: MessageQueue<Int>) {
+        self.loop = loop
+        self.inbox = inbox
+        self.answers = answers
+        timer = Timer(on: loop)
+    }
+
+    func endOfTurn() {
+        do throws(KernelError) {
+            while true {
+                let message = try inbox.receive(.noWait)
+                if message == 0 { loop.stop() } else { try answers.send(message, .noWait) }
+            }
+        } catch {}
+    }
+
+    func timerFired(_: Timer) { do throws(KernelError) { try answers.send(-1, .noWait) } catch {} }
 }
 
 /// What is so on a Cortex-M only.
@@ -107,6 +135,54 @@ let boardScenarios: [Scenario] = [
         checks.expect(turns.flags.load(ordering: .relaxed) == 0b111)
         turns.areOver.store(true, ordering: .relaxed)
         try KernelTask.delay(.milliseconds(5))
+    },
+    Scenario("a turn is as long as the task was told, a tick at least") { (checks) throws(KernelError) in
+        let turns = Turns()
+        for slice in [1, 3] {
+            let task = try KernelTask(priority: Priority(rawValue: 15)) {
+                while !turns.areOver.load(ordering: .relaxed) {
+                    if slice == 1 {
+                        turns.ofOne.wrappingAdd(1, ordering: .relaxed)
+                    } else {
+                        turns.ofThree.wrappingAdd(1, ordering: .relaxed)
+                    }
+                }
+            }
+            task.timeSlice = slice
+            checks.expect(task.timeSlice == slice)
+        }
+        try KernelTask.delay(.milliseconds(200))
+        turns.areOver.store(true, ordering: .relaxed)
+        try KernelTask.delay(.milliseconds(10))
+        let one = turns.ofOne.load(ordering: .relaxed)
+        let three = turns.ofThree.load(ordering: .relaxed)
+        checks.expect(three > one * 5 / 2 && three < one * 7 / 2)
+    },
+    Scenario("an event loop runs in a task: its timers wake it, and who posts to it") { (checks) throws(KernelError) in
+        let work = Semaphore()
+        let inbox = MessageQueue<Int>(capacity: 4)
+        let answers = MessageQueue<Int>(capacity: 8)
+        let task = try KernelTask(priority: Priority(rawValue: 9)) {
+            let loop = EventLoop(wokenBy: work)
+            let server = Server(loop, inbox, answers)
+            loop.register(server)
+            server.timer.start(after: .milliseconds(20), every: .milliseconds(20), handler: server)
+            loop.run()
+            server.timer.stop()
+        }
+        for number in 1...3 {
+            try inbox.send(number)
+            try work.post()
+            checks.expect(try answers.receive(.noWait) == number)
+        }
+        // It sleeps until its timer is due, and not a turn longer.
+        for _ in 0..<3 {
+            checks.expect(try answers.receive(.milliseconds(100)) == -1)
+            checks.expect(task.state == .waiting)
+        }
+        try inbox.send(0)
+        try work.post()
+        try task.join(.milliseconds(100))
     },
     Scenario("no other task runs while the scheduler is locked, and nobody waits in it") {
         (checks) throws(KernelError) in

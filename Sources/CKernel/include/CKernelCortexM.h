@@ -23,7 +23,8 @@ struct ckernel_task {
     uint8_t priority, basePriority, rank;
     uint8_t outcome;
     bool isListed, isLeader, isDelayed, isSuspended, isReady, isCancelled, hasEnded;
-    uint16_t slice;
+    /// How many ticks it has left before others of its priority have their turn, and how many it gets.
+    uint16_t slice, wholeSlice;
     /// Its neighbours in the list of the object that it waits for.
     struct ckernel_task *_Nullable next, *_Nullable previous, *_Nullable nextLeader, *_Nullable previousLeader;
     /// Its neighbours in the ring of the tasks of its priority that could run.
@@ -51,6 +52,7 @@ struct ckernel_state {
     /// How often the scheduler is locked: once until it starts.
     uint8_t locks;
     bool isRunning;
+    /// How many ticks a turn has, for tasks that were told no other number.
     uint16_t slice;
     uint64_t now;
     uint32_t ticksPerSecond;

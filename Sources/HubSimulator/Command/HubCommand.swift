@@ -1,17 +1,17 @@
 internal import CLinux
 
-/// The program `hub-simulator`: runs a hub until SIGINT or SIGTERM. `arguments` are those behind the program's name. Returns the exit status: 0 after a signal,
-/// 1 if the hub failed, 2 if the arguments were wrong.
-public func runHubSimulator(arguments: [String]) -> Int32 {
+/// The program `hub-simulator`, or what else it is called: runs a hub until SIGINT or SIGTERM. `arguments` are those behind the program's name. Returns the
+/// exit status: 0 after a signal, 1 if the hub failed, 2 if the arguments were wrong.
+public func runHubSimulator(as program: String = "hub-simulator", arguments: [String]) -> Int32 {
     let options: HubOptions
     do {
         options = try HubOptions(arguments)
     } catch {
-        printLine("hub-simulator: \(error)\n\(HubOptions.usage)", to: STDERR_FILENO)
+        printLine("\(program): \(error)\n\(HubOptions.usage(of: program))", to: STDERR_FILENO)
         return 2
     }
     guard !options.wantsHelp else {
-        printLine(HubOptions.help)
+        printLine(HubOptions.help(of: program))
         return 0
     }
     // Blocked before any thread is started, so that the signals wait for `nextSignal`.
@@ -33,7 +33,7 @@ public func runHubSimulator(arguments: [String]) -> Int32 {
         }
         return 0
     } catch {
-        printLine("hub-simulator: \(error)", to: STDERR_FILENO)
+        printLine("\(program): \(error)", to: STDERR_FILENO)
         return 1
     }
 }
@@ -44,13 +44,16 @@ struct HubOptions {
         let description: String
     }
 
-    static let usage = """
-        usage: hub-simulator [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N]
-                             [--tls-key-port N] [--coap-port N] [--verbose] [--help]
+    static func usage(of program: String) -> String {
         """
+        usage: \(program) [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N]
+               [--tls-key-port N] [--coap-port N] [--verbose] [--help]
+        """
+    }
 
-    static let help = """
-        \(usage)
+    static func help(of program: String) -> String {
+        """
+        \(usage(of: program))
 
         Runs a hub on this host that checks logins and topics as Tencent Cloud IoT Hub does, until Ctrl-C.
 
@@ -64,6 +67,7 @@ struct HubOptions {
           --coap-port N     CoAP over UDP (15683)
           --verbose         whole payloads, and logins and disconnections too
         """
+    }
 
     var directory = Self.defaultDirectory
     var configuration = HubConfiguration()

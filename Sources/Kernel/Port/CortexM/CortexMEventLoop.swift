@@ -25,18 +25,41 @@ public final class EventLoop {
         self.sleep = sleep
     }
 
+    /// A loop for a task of the kernel, whose time is ``KernelClock``. Between turns the task waits for `work`, until the next timer is due at most:
+    /// interrupt handlers and other tasks that have work for the loop post it.
+    public convenience init(wokenBy work: Semaphore) {
+        let reference = Reference()
+        self.init(
+            milliseconds: { Int(truncatingIfNeeded: KernelClock.units * 1000 / Int64(KernelClock.ticksPerSecond)) },
+            sleep: {
+                let deadline = unsafe reference.loop?._withUnsafeGuaranteedRef { $0.timers.deadline }
+                do throws(KernelError) {
+                    try work.wait(deadline.map(Wait.until) ?? .forever)
+                    // One turn does the work of all posts so far.
+                    while true { try work.wait(.noWait) }
+                } catch {}
+            }
+        )
+        unsafe reference.loop = Unmanaged.passUnretained(self)
+    }
+
+    /// The loop, for a closure that it owns.
+    @safe private final class Reference {
+        var loop: Unmanaged<EventLoop>?
+    }
+
     /// The time of the loop's clock.
     public var now: Duration { .milliseconds(milliseconds()) }
 
     /// Calls `pollable` in every turn from now on, such as a UART that looks into its FIFO.
     public func register(_ pollable: any EndOfTurnHandler) { pollers = Poller(pollable, before: pollers) }
 
-    /// Runs the loop until ``stop()``. It sleeps between turns; the tick interrupt, at least, wakes it.
+    /// Runs the loop until ``stop()``. It sleeps between turns.
     public func run() {
         isStopping = false
         while !isStopping {
             turn()
-            sleep()
+            if !isStopping { sleep() }
         }
     }
 

@@ -124,6 +124,13 @@ public final class KernelTask: @unchecked Sendable {
         }
     }
 
+    /// How many ticks it may run while others of its priority could, before they have their turn: up to 65,535. 0, which it is at first, means
+    /// a tenth of a second. It holds from the next turn on.
+    public var timeSlice: Int {
+        get { unsafe Int(block.pointee.wholeSlice) }
+        set { unsafe block.pointee.wholeSlice = UInt16(clamping: newValue) }
+    }
+
     /// How urgent it is now, with what it inherits.
     public var inheritedPriority: Priority { unsafe Priority(rawValue: block.pointee.priority) }
 

@@ -141,10 +141,11 @@ public enum Scheduler {
     /// Takes a tick off what `task`, which runs, has left before others of its priority have their turn.
     @inline(never) static func endSlice(_ task: TaskPointer) {
         let key = ckernel_mask()
-        let left = unsafe task.pointee.slice &- 1
-        unsafe task.pointee.slice = left
-        if left == 0 {
-            unsafe task.pointee.slice = ckernel().pointee.slice
+        var left = unsafe task.pointee.slice
+        if left == 0 { left = unsafe task.pointee.wholeSlice }
+        if left == 0 { left = unsafe ckernel().pointee.slice }
+        unsafe task.pointee.slice = left &- 1
+        if left == 1 {
             if unsafe task.pointee.isReady { unsafe giveTurn(task) }
         }
         ckernel_unmask(key)

@@ -90,6 +90,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         var attributes = pthread_attr_t()
         unsafe pthread_attr_init(&attributes)
         unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        // Not the caller's policy: a real-time thread that starts a loop does not make it one.
+        var parameters = sched_param()
+        unsafe pthread_attr_setinheritsched(&attributes, Int32(PTHREAD_EXPLICIT_SCHED))
+        unsafe pthread_attr_setschedpolicy(&attributes, SCHED_OTHER)
+        unsafe pthread_attr_setschedparam(&attributes, &parameters)
         var thread = pthread_t()
         let argument = unsafe Unmanaged.passRetained(loop).toOpaque()
         let result = unsafe pthread_create(
