@@ -67,6 +67,19 @@ int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions
 /// Makes a write to a closed pipe or socket an error only.
 static inline void clinux_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 
+/// The type of a stream's socket: non-blocking, and not for child processes.
+static inline int clinux_stream_type(void) { return SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC; }
+
+/// As clinux_stream_type, for datagrams.
+static inline int clinux_datagram_type(void) { return SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC; }
+
+/// Declared by the system's header for GNU sources only.
+int accept4(int listener, struct sockaddr *peer, socklen_t *size, int flags);
+
+static inline int clinux_accept(int listener, struct sockaddr *peer, socklen_t *size) {
+    return accept4(listener, peer, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 static inline int clinux_errno(void) { return errno; }
 #endif
 

@@ -9,12 +9,32 @@ public protocol DatagramSocket: AnyObject {
     /// The largest payload that the network below takes, in bytes.
     var maximumDatagramBytes: Int { get }
 
+    /// Where it receives; `nil` if that is not known.
+    var localAddress: SocketAddress? { get }
+
     /// Sends one datagram: to `peer`, or to the peer that the socket was opened for when that is `nil`.
     /// Datagrams may be lost; what is thrown is what is known at once.
     func send(_ datagram: Span<UInt8>, to peer: SocketAddress?) throws(SocketError)
 
+    /// Takes datagrams to `group` too, as they arrive at the interface with the number `interface`, or at one of the system's choice if that is 0.
+    func join(_ group: IPAddress, interface: UInt32) throws(SocketError)
+
+    /// Takes no more datagrams to `group`.
+    func leave(_ group: IPAddress, interface: UInt32) throws(SocketError)
+
     /// Closes the socket.
     func close()
+}
+
+extension DatagramSocket {
+    /// Not known.
+    public var localAddress: SocketAddress? { nil }
+
+    /// A network without multicast throws ``SocketError/notSupported``.
+    public func join(_ group: IPAddress, interface: UInt32) throws(SocketError) { throw .notSupported }
+
+    /// A network without multicast throws ``SocketError/notSupported``.
+    public func leave(_ group: IPAddress, interface: UInt32) throws(SocketError) { throw .notSupported }
 }
 
 /// What a ``DatagramSocket`` tells; all calls are made on its loop.

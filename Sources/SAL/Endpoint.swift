@@ -13,6 +13,12 @@ public struct Endpoint: Equatable, Sendable {
 
     /// An endpoint from a host as text.
     public init(host: String, port: UInt16) { self.init(host: Array(host.utf8), port: port) }
+
+    /// The Unix-domain socket at an absolute path of the file system: no host name has a slash.
+    public init(path: String) { self.init(host: path, port: 0) }
+
+    /// Whether this is a path of the file system.
+    public var isPath: Bool { host.first == UInt8(ascii: "/") }
 }
 
 /// An IPv4 or IPv6 address.

@@ -17,6 +17,10 @@ public enum SocketError: Error, Equatable, Sendable {
     case noNetwork
     /// All sockets, or file descriptors, are taken.
     case tooManySockets(code: Int32)
+    /// Somebody else has the address and the port.
+    case addressInUse(code: Int32)
+    /// The address is none of this machine's, or no port is free for a connection to that peer.
+    case addressUnavailable(code: Int32)
     /// A datagram is larger than the network takes.
     case messageTooLong
     /// A send may have been taken in part only, so the stream cannot go on.
@@ -27,8 +31,12 @@ public enum SocketError: Error, Equatable, Sendable {
     case deviceRestarted
     /// Access was denied: firewall, permission, SIM, APN.
     case denied(code: Int32)
+    /// The network cannot do what was asked for.
+    case notSupported
     /// The stream was closed on this side, so there is nothing to send to.
     case closed
+    /// The waiting task was cancelled.
+    case cancelled
     /// The secure layer failed; its stream knows why.
     case security(code: Int32)
     /// Anything else.
@@ -38,9 +46,9 @@ public enum SocketError: Error, Equatable, Sendable {
     public var isTransient: Bool {
         switch self {
         case .refused, .unreachable, .timedOut, .reset, .nameNotFound, .noNetwork, .tooManySockets, .streamDamaged,
-            .overflow, .deviceRestarted, .other:
+            .overflow, .deviceRestarted, .addressInUse, .addressUnavailable, .other:
             true
-        case .messageTooLong, .denied, .closed, .security: false
+        case .messageTooLong, .denied, .closed, .cancelled, .notSupported, .security: false
         }
     }
 }

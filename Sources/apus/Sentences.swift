@@ -13,7 +13,7 @@ func sentence(for error: any Error) -> String {
     case let error as Failure: error.message
     case let error as UsageError: error.message
     case let error as MQTTError: sentence(for: error)
-    case let error as SocketError: sentence(for: error)
+    case let error as SocketError: error.description
     case let error as SecureTransportError: sentence(for: error)
     case let error as HubIdentityError: sentence(for: error)
     case let error as HubCoAPError: sentence(for: error)
@@ -46,29 +46,8 @@ func sentence(for error: MQTTError) -> String {
     case .closedByServer: "the server closed the connection"
     case .disconnected: "disconnected"
     case .cancelled: "interrupted"
-    case .transport(let error): sentence(for: error)
+    case .transport(let error): error.description
     case .secure(let error): sentence(for: error)
-    @unknown default: "\(error)"
-    }
-}
-
-func sentence(for error: SocketError) -> String {
-    switch error {
-    case .refused: "nobody listens there; is the server running, and is the port right?"
-    case .unreachable: "there is no way to that address from here"
-    case .timedOut: "no answer in time"
-    case .reset: "the connection broke"
-    case .nameNotFound: "that host name has no address; is it spelled right?"
-    case .noNetwork: "the modem is not attached to its network"
-    case .tooManySockets: "no sockets are left"
-    case .messageTooLong: "the datagram is larger than the network takes"
-    case .streamDamaged: "a send may have been taken in part, so the connection was closed"
-    case .overflow: "more arrived than there was room for"
-    case .deviceRestarted: "the modem restarted or was unplugged"
-    case .denied: "access was denied"
-    case .closed: "the connection is closed"
-    case .security: "the secure connection failed"
-    case .other(let code): String(cString: strerror(code))
     @unknown default: "\(error)"
     }
 }
@@ -96,7 +75,7 @@ func sentence(for error: SecureTransportError) -> String {
     case .truncated: "the connection was cut: the server did not say goodbye"
     case .timedOut: "the server did not finish the handshake in time; is it a TLS server?"
     case .outOfMemory: "out of memory"
-    case .transport(let error): sentence(for: error)
+    case .transport(let error): error.description
     @unknown default: "\(error)"
     }
 }

@@ -26,9 +26,7 @@ import Testing
         }
     }
 
-    private func address(_ port: UInt16, _ last: UInt32 = 1) -> SocketAddress {
-        SocketAddress(address: .v4(0x7F00_0000 + last), port: port)
-    }
+    private func address(_ last: UInt32 = 1) -> IPAddress { .v4(0x7F00_0000 + last) }
 
     @Test func givesUpAtTheDeadline() async {
         // A listener whose line is full, so that the system drops further requests to connect.
@@ -38,7 +36,8 @@ import Testing
         for _ in 0..<4 {
             let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             _ = clinux_set_nonblocking(descriptor)
-            _ = SystemAddress(address(peer.port)).withPointer { CLinux.connect(descriptor, $0, $1) }
+            let full = SystemAddress(SocketAddress(address: address(), port: peer.port))
+            _ = full.withPointer { CLinux.connect(descriptor, $0, $1) }
             waiting.append(descriptor)
         }
         let probe = Probe()
@@ -64,7 +63,7 @@ import Testing
         let peer = Peer()
         let port = peer.port
         // Nothing listens at the first two: the listener is bound to 127.0.0.1 only.
-        let resolver = Resolver { _ in [address(port, 2), address(port, 3), address(port)] }
+        let resolver = Resolver { _ in [address(2), address(3), address()] }
         let probe = Probe()
         await connect("name.example", port, probe, resolver: resolver)
         let accepted = await peer.accept()
@@ -81,7 +80,7 @@ import Testing
         let peer = Peer()
         let port = peer.port
         let probe = Probe()
-        await connect("name.example", port, probe, resolver: Resolver { _ in [address(port, 2), address(port, 3)] })
+        await connect("name.example", port, probe, resolver: Resolver { _ in [address(2), address(3)] })
         await probe.wait(on: loop) { $0.isClosed }
         #expect(probe.error == .refused(code: ECONNREFUSED))
         loop.stop()
@@ -92,7 +91,7 @@ import Testing
         let port = Peer().port
         let resolver = Resolver { _ in
             gate.wait()
-            return [address(port)]
+            return [address()]
         }
         // More than there are threads to look names up.
         let probes = (0..<10).map { _ in Probe() }
@@ -126,7 +125,7 @@ import Testing
         let gate = Gate()
         let resolver = Resolver { _ in
             gate.wait()
-            return [address(1)]
+            return [address()]
         }
         let probe = Probe()
         let stream = await connect("name.example", 1, probe, resolver: resolver)

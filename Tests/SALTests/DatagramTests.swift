@@ -66,7 +66,7 @@ private final class DatagramPeer: Sendable {
         port = withUnsafeMutablePointer(to: &storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 _ = getsockname(descriptor, $0, &size)
-                return SystemAddress($0)?.address.port ?? 0
+                return SystemAddress($0)?.address?.port ?? 0
             }
         }
         var timeout = timeval(tv_sec: 10, tv_usec: 0)
@@ -211,7 +211,7 @@ private final class DatagramPeer: Sendable {
         let port = DatagramPeer().port
         let resolver = Resolver { _ in
             gate.wait()
-            return [SocketAddress(address: .v4(0x7F00_0001), port: port)]
+            return [.v4(0x7F00_0001)]
         }
         _ = await open("name.example", port, timeout: .milliseconds(50), resolver: resolver)
         await probe.wait(on: loop) { $0.isClosed }

@@ -2,33 +2,64 @@
 internal import CLinux
 internal import Kernel
 
-/// A connected UDP socket of the Linux kernel.
-final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHandler, TimerHandler {
+/// A UDP socket of the Linux kernel: connected to one peer, or open to all.
+final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHandler, TimerHandler, LoopMember {
     private enum State {
         case resolving
         case opening
-        case open(peer: SocketAddress)
+        case open
         case ending(SocketError?)
         case closed
     }
 
     var handler: (any DatagramHandler)?
+    package var loopPlace = -1
     private let loop: EventLoop
+    private let options: SocketOptions
     private var state = State.resolving
+    /// The one peer of a connected socket.
     private var peer: SocketAddress?
+    private var family = AF_UNSPEC
     private var descriptor: Int32 = -1
     private var registration: EventLoop.Registration?
     private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
 
-    init(loop: EventLoop, handler: (any DatagramHandler)?) {
+    init(loop: EventLoop, options: SocketOptions, handler: (any DatagramHandler)?) {
         self.loop = loop
+        self.options = options
         self.handler = handler
+        loop.join(self)
+    }
+
+    /// A socket that is bound to `address`.
+    init(
+        loop: EventLoop,
+        options: SocketOptions,
+        handler: (any DatagramHandler)?,
+        boundTo address: SocketAddress
+    ) throws(SocketError) {
+        self.loop = loop
+        self.options = options
+        self.handler = handler
+        let address = SystemAddress(address)
+        var failure = makeDescriptor(address.family)
+        if failure == nil { failure = options.applyBound(to: descriptor, family: family) }
+        if failure == nil, unsafe address.withPointer({ unsafe CLinux.bind(descriptor, $0, $1) }) != 0 {
+            failure = SocketError(errno: clinux_errno())
+        }
+        if failure == nil { failure = register() }
+        if let failure { throw failure }
+        loop.join(self)
+        state = .opening
+        turnEnd.request(self)
     }
 
     deinit { if descriptor >= 0 { CLinux.close(descriptor) } }
 
     var maximumDatagramBytes: Int { 65_507 }
+
+    var localAddress: SocketAddress? { SystemAddress.local(of: descriptor)?.address }
 
     func connect(to endpoint: Endpoint, deadline: Duration, resolver: Resolver) {
         if let address = IPAddress(String(decoding: endpoint.host, as: UTF8.self)) {
@@ -36,35 +67,70 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
         }
         deadlineTimer.start(at: deadline, handler: self)
         let box = LoopConfined(self)
-        resolver.resolve(endpoint, on: loop) { addresses in
+        resolver.resolve(endpoint.host, deadline: deadline, on: loop) { addresses in
             guard case .resolving = box.value.state else { return }
             guard let first = addresses.first else { return box.value.end(.nameNotFound) }
-            box.value.open(first)
+            box.value.open(SocketAddress(address: first, port: endpoint.port))
         }
     }
 
     private func open(_ peer: SocketAddress) {
         deadlineTimer.stop()
         let address = SystemAddress(peer)
-        descriptor = socket(address.family, Int32(SOCK_DGRAM.rawValue), 0)
-        guard descriptor >= 0, clinux_set_nonblocking(descriptor) == 0,
-            unsafe address.withPointer({ unsafe CLinux.connect(descriptor, $0, $1) }) == 0
-        else { return end(SocketError(errno: clinux_errno())) }
-        do throws(SystemError) {
-            registration = try loop.register(descriptor, for: .readable, handler: self)
-        } catch { return end(SocketError(errno: error.code)) }
+        var failure = makeDescriptor(address.family)
+        if failure == nil, let local = options.localAddress.map(SystemAddress.init),
+            unsafe local.withPointer({ unsafe CLinux.bind(descriptor, $0, $1) }) != 0
+        {
+            failure = SocketError(errno: clinux_errno())
+        }
+        if failure == nil, unsafe address.withPointer({ unsafe CLinux.connect(descriptor, $0, $1) }) != 0 {
+            failure = SocketError(errno: clinux_errno())
+        }
+        if failure == nil { failure = register() }
+        if let failure { return end(failure) }
         self.peer = peer
         state = .opening
         turnEnd.request(self)
     }
 
+    private func makeDescriptor(_ family: Int32) -> SocketError? {
+        self.family = family
+        descriptor = socket(family, clinux_datagram_type(), 0)
+        guard descriptor >= 0 else { return SocketError(errno: clinux_errno()) }
+        return options.apply(to: descriptor, family: family, isStream: false)
+            ?? options.applyDatagrams(to: descriptor, family: family)
+    }
+
+    private func register() -> SocketError? {
+        do throws(SystemError) {
+            registration = try loop.register(descriptor, for: .readable, handler: self)
+            return nil
+        } catch { return SocketError(errno: error.code) }
+    }
+
     func timerFired(_ timer: Timer) { if case .resolving = state { end(.timedOut) } }
 
-    func send(_ datagram: Span<UInt8>, to peer: SocketAddress?) throws(SocketError) {
-        guard case .open(let connected) = state else { throw .closed }
-        guard peer == nil || peer == connected else { throw .unreachable(code: EISCONN) }
-        let count = unsafe datagram.withUnsafeBufferPointer {
-            unsafe CLinux.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+    // MARK: Datagrams
+
+    func send(_ datagram: Span<UInt8>, to receiver: SocketAddress?) throws(SocketError) {
+        switch state {
+        case .open, .opening: break
+        case .resolving, .ending, .closed: throw .closed
+        }
+        let count: Int
+        if let peer {
+            guard receiver == nil || receiver == peer else { throw .unreachable(code: EISCONN) }
+            count = unsafe datagram.withUnsafeBufferPointer {
+                unsafe CLinux.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+        } else {
+            guard let receiver else { throw .unreachable(code: EDESTADDRREQ) }
+            let address = SystemAddress(receiver, for: family)
+            count = unsafe datagram.withUnsafeBufferPointer { bytes in
+                unsafe address.withPointer {
+                    unsafe sendto(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL), $0, $1)
+                }
+            }
         }
         guard count < 0 else { return }
         let code = clinux_errno()
@@ -76,26 +142,61 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
     func ready(_ events: EventLoop.Readiness) {
         // What is left after these waits for the next turn, so that a flood cannot keep the loop from its other work.
         for _ in 0..<64 {
-            guard case .open(let peer) = state else { return }
+            guard case .open = state else { return }
             let buffer = unsafe loop.readBuffer
-            let count = unsafe CLinux.recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_TRUNC))
+            let room = min(buffer.count, max(1, options.datagramBytes))
+            var count = -1
+            var sender = peer
+            if sender != nil {
+                count = unsafe CLinux.recv(descriptor, buffer.baseAddress, room, Int32(MSG_TRUNC))
+            } else {
+                sender = unsafe SystemAddress.read {
+                    count = unsafe recvfrom(descriptor, buffer.baseAddress, room, Int32(MSG_TRUNC), $0, $1)
+                    return Int32(clamping: count)
+                }?.address?.withoutMapping
+            }
             guard count >= 0 else {
                 let code = clinux_errno()
-                if code != EAGAIN && code != EINTR { end(SocketError(errno: code)) }
+                // What an earlier datagram met on its way is not the end of a socket that is open to all.
+                if code != EAGAIN && code != EINTR && peer != nil { end(SocketError(errno: code)) }
                 return
             }
+            guard let sender else { continue }
             let bytes = unsafe Span<UInt8>(
                 _unsafeElements: UnsafeBufferPointer(buffer.assumingMemoryBound(to: UInt8.self))
             )
-            handler?.received(
-                bytes.extracting(first: min(count, buffer.count)),
-                from: peer,
-                truncated: count > buffer.count
-            )
+            handler?.received(bytes.extracting(first: min(count, room)), from: sender, truncated: count > room)
         }
     }
 
+    // MARK: Groups
+
+    func join(_ group: IPAddress, interface: UInt32) throws(SocketError) {
+        try change(group, interface, IP_ADD_MEMBERSHIP, IPV6_ADD_MEMBERSHIP)
+    }
+
+    func leave(_ group: IPAddress, interface: UInt32) throws(SocketError) {
+        try change(group, interface, IP_DROP_MEMBERSHIP, IPV6_DROP_MEMBERSHIP)
+    }
+
+    private func change(_ group: IPAddress, _ interface: UInt32, _ v4: Int32, _ v6: Int32) throws(SocketError) {
+        guard descriptor >= 0 else { throw .closed }
+        var setter = OptionSetter(descriptor)
+        switch group {
+        case .v4(let address):
+            setter.set(Int32(IPPROTO_IP), v4, raw: ip_mreqn(group: address, interface: interface))
+        case .v6:
+            let request = ipv6_mreq(ipv6mr_multiaddr: in6_addr(group), ipv6mr_interface: interface)
+            setter.set(Int32(IPPROTO_IPV6), v6, raw: request)
+        }
+        if let failure = setter.failure { throw failure }
+    }
+
+    // MARK: Ending
+
     func close() { end(nil) }
+
+    package func loopEnds(atOnce: Bool) { end(nil) }
 
     private func end(_ error: SocketError?) {
         switch state {
@@ -114,11 +215,11 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
     func endOfTurn() {
         switch state {
         case .opening:
-            guard let peer else { return }
-            state = .open(peer: peer)
+            state = .open
             handler?.opened()
         case .ending(let error):
             state = .closed
+            loop.leave(self)
             let handler = self.handler
             self.handler = nil
             handler?.closed(error)

@@ -3,17 +3,17 @@ internal import CLinux
 public import Kernel
 
 /// The sockets of the Linux kernel, on one event loop.
-public final class LinuxNetwork: Network, DatagramNetwork {
+public final class LinuxNetwork: ServerNetwork {
     /// The loop that its sockets live on.
     public let loop: EventLoop
-
+    /// How its sockets are set up. For sockets that are set up otherwise make another network, which costs nothing.
+    public let options: SocketOptions
     private let resolver: Resolver
 
-    /// A network whose sockets live on `loop`.
-    public convenience init(loop: EventLoop) { self.init(loop: loop, resolver: .shared) }
-
-    init(loop: EventLoop, resolver: Resolver) {
+    /// A network whose sockets live on `loop`, and which looks names up with `resolver`.
+    public init(loop: EventLoop, options: SocketOptions = SocketOptions(), resolver: Resolver = .shared) {
         self.loop = loop
+        self.options = options
         self.resolver = resolver
     }
 
@@ -23,16 +23,61 @@ public final class LinuxNetwork: Network, DatagramNetwork {
             maximumSockets: nil,
             sendChunkBytes: 65_536,
             datagramBytes: 65_507,
-            hasReceiveFlowControl: true
+            hasReceiveFlowControl: true,
+            hasHalfClose: true
         )
     }
 
-    /// Opens a TCP connection. A name is resolved off the loop, and its addresses are tried one after another.
+    /// Opens a TCP connection, or one to a Unix-domain socket if `endpoint` is a path.
+    ///
+    /// A name is resolved off the loop. Its addresses are tried with the families in turn; when one has not answered after a quarter of a second,
+    /// the next is tried beside it, and the first that answers is taken (RFC 8305).
     public func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
         loop.preconditionOnLoop()
-        let stream = DescriptorStream(loop: loop, handler: handler)
-        stream.connect(to: endpoint, deadline: deadline, resolver: resolver)
+        let connector = Connector(loop: loop, options: options)
+        let stream = LinuxStream(
+            loop: loop,
+            handler: handler,
+            connector: connector,
+            lingerSeconds: options.lingerSeconds
+        )
+        connector.stream = stream
+        connector.start(to: endpoint, deadline: deadline, resolver: resolver)
         return stream
+    }
+
+    /// Accepts TCP connections at `address`; port 0 takes a free one. At `::` IPv4 peers come too, unless the options say otherwise.
+    public func listen(
+        at address: SocketAddress,
+        handler: any StreamListenerHandler
+    ) throws(SocketError) -> any StreamListener {
+        loop.preconditionOnLoop()
+        return try LinuxListener(at: SystemAddress(address), loop: loop, options: options, handler: handler)
+    }
+
+    /// Accepts streams at a path of the file system, which is removed when the listener closes. A socket file that an ended process has left
+    /// there is taken over.
+    public func listen(atPath path: String, handler: any StreamListenerHandler) throws(SocketError)
+        -> any StreamListener
+    {
+        loop.preconditionOnLoop()
+        guard let address = SystemAddress(path: path) else { throw .addressUnavailable(code: ENAMETOOLONG) }
+        do throws(SocketError) {
+            return try LinuxListener(at: address, path: path, loop: loop, options: options, handler: handler)
+        } catch {
+            guard case .addressInUse = error, Self.isAbandoned(address) else { throw error }
+            unsafe unlink(path)
+            return try LinuxListener(at: address, path: path, loop: loop, options: options, handler: handler)
+        }
+    }
+
+    /// Whether nobody listens at a path where a socket file is.
+    private static func isAbandoned(_ address: SystemAddress) -> Bool {
+        let descriptor = socket(AF_UNIX, clinux_stream_type(), 0)
+        guard descriptor >= 0 else { return false }
+        defer { CLinux.close(descriptor) }
+        return unsafe address.withPointer { unsafe CLinux.connect(descriptor, $0, $1) } != 0
+            && clinux_errno() == ECONNREFUSED
     }
 
     /// Opens a UDP socket that is connected to `endpoint`.
@@ -42,9 +87,18 @@ public final class LinuxNetwork: Network, DatagramNetwork {
         handler: any DatagramHandler
     ) -> any DatagramSocket {
         loop.preconditionOnLoop()
-        let socket = LinuxDatagramSocket(loop: loop, handler: handler)
+        let socket = LinuxDatagramSocket(loop: loop, options: options, handler: handler)
         socket.connect(to: endpoint, deadline: deadline, resolver: resolver)
         return socket
+    }
+
+    /// Opens a UDP socket at `address`; port 0 takes a free one.
+    public func bindDatagrams(
+        at address: SocketAddress,
+        handler: any DatagramHandler
+    ) throws(SocketError) -> any DatagramSocket {
+        loop.preconditionOnLoop()
+        return try LinuxDatagramSocket(loop: loop, options: options, handler: handler, boundTo: address)
     }
 }
 #endif

@@ -34,7 +34,7 @@ public enum SerialPort {
             CLinux.close(descriptor)
             throw SocketError(errno: code)
         }
-        return try DescriptorStream(loop: loop, terminal: descriptor)
+        return try LinuxStream(loop: loop, terminal: descriptor)
     }
 
     private static func speed(for baudRate: Int) -> speed_t? {

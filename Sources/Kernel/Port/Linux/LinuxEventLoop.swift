@@ -9,6 +9,15 @@ public protocol ReadinessHandler: AnyObject {
     func ready(_ events: EventLoop.Readiness)
 }
 
+/// What is open on a loop, such as a socket: the loop keeps it until it leaves, and closes it when the loop is shut down.
+package protocol LoopMember: AnyObject {
+    /// Its place among the members; the loop's business.
+    var loopPlace: Int { get set }
+
+    /// Asks it to close, in order or at once; it leaves when it has.
+    func loopEnds(atOnce: Bool)
+}
+
 /// One thread around `epoll`: file descriptors, timers, and the Swift jobs of the actors and tasks that live on it.
 ///
 /// The loop is a serial executor, so that an actor whose `unownedExecutor` it is runs on the loop's thread and may
@@ -52,6 +61,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var slots: [Slot] = []
     private var freeSlots: [Int] = []
     private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
+    private var members: [any LoopMember] = []
+    private var shutDownTimer: ShutDown?
     private var jobs: [UnownedJob] = []
     private var runningJobs: [UnownedJob] = []
     private static let jobsPerTurn = 256
@@ -158,23 +169,56 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         onThisThread { _ = turn(mayWait: false) }
     }
 
-    /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn. Handlers are not told: close what is
-    /// open before the loop is stopped.
+    /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn.
     private func letGo() {
         let work = lock.withLock {
             hasEnded = true
             defer { sentWork = [] }
             return sentWork
         }
-        withExtendedLifetime((work, slots)) {
+        withExtendedLifetime((work, slots, members)) {
             slots = []
             freeSlots = []
+            members = []
+            shutDownTimer = nil
             stopTimers()
             forgetTurnEnds()
         }
     }
 
-    /// Ends ``run()`` after the current turn. May be called from any thread.
+    /// Closes the sockets that are open on the loop, as their own `close()` does: what they took is sent, and their handlers are told. Those
+    /// which have not closed `time` from now are aborted. Then ``run()`` ends. May be called from any thread.
+    public func shutDown(within time: Duration) {
+        execute { [self] in
+            guard shutDownTimer == nil else { return }
+            shutDownTimer = ShutDown(self, after: time)
+            for member in members { member.loopEnds(atOnce: false) }
+            if members.isEmpty { stop() }
+        }
+    }
+
+    fileprivate func abortMembers() { for member in members { member.loopEnds(atOnce: true) } }
+
+    /// Keeps `member` until it leaves.
+    package func join(_ member: any LoopMember) {
+        member.loopPlace = members.count
+        members.append(member)
+    }
+
+    /// Lets go of `member`, if it has joined.
+    package func leave(_ member: any LoopMember) {
+        let place = member.loopPlace
+        guard members.indices.contains(place), members[place] === member else { return }
+        let last = members.removeLast()
+        if last !== member {
+            members[place] = last
+            last.loopPlace = place
+        }
+        if members.isEmpty, shutDownTimer != nil { stop() }
+    }
+
+    /// Ends ``run()`` after the current turn. What is open is dropped, and its handlers are not told: see ``shutDown(within:)``. May be called
+    /// from any thread.
     public func stop() {
         lock.withLock { isStopping = true }
         wake()
@@ -326,6 +370,20 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         slots[slot].generation &+= 1
         freeSlots.append(slot)
     }
+}
+
+/// Ends the patience of a loop that is shut down.
+private final class ShutDown: TimerHandler {
+    private let loop: EventLoop
+    private let timer: Timer
+
+    init(_ loop: EventLoop, after time: Duration) {
+        self.loop = loop
+        timer = Timer(on: loop)
+        timer.start(after: time, handler: self)
+    }
+
+    func timerFired(_ timer: Timer) { loop.abortMembers() }
 }
 
 /// What a call of the operating system reported.

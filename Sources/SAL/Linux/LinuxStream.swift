@@ -2,18 +2,16 @@
 internal import CLinux
 internal import Kernel
 
-/// A ``ByteStream`` over a file descriptor: a TCP socket, or a terminal.
+/// A byte stream over a file descriptor: TCP, a Unix-domain socket, or a terminal.
 ///
 /// What one turn of the loop sends goes out in one `write` at its end. What the handler leaves is kept (at most one
 /// read buffer), and reading stops until it resumes.
-final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, TimerHandler {
+final class LinuxStream: ByteStream {
     /// How many bytes wait for the kernel to take them before ``send(_:)`` takes less than it is given.
     static let sendBufferBytes = 262_144
 
-    private enum State {
-        case resolving
-        /// A connect is under way; the addresses still to try, and why the earlier ones failed.
-        case connecting(remaining: ArraySlice<SocketAddress>)
+    enum State {
+        case connecting(Connector)
         case open
         /// What was sent is still to be written, then the descriptor is closed: it was closed here, or the peer has ended.
         case closing
@@ -22,107 +20,103 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
         case closed
     }
 
+    private enum Kind {
+        case socket, terminal
+    }
+
+    /// Who is told what happens.
     var handler: (any ByteStreamHandler)?
+    /// Whether the stream stays open for sending after the peer has ended its direction.
+    var allowsHalfOpen = false
+    package var loopPlace = -1
     private let loop: EventLoop
-    private let isSocket: Bool
-    private var state = State.resolving
-    private var descriptor: Int32 = -1
+
+    private let kind: Kind
+    private var state: State
+    private var descriptor: Int32
     private var registration: EventLoop.Registration?
     private var interest: EventLoop.Readiness = []
     private var outgoing = ByteQueue()
     private var owesWritable = false
+    private var hasFinished = false
+    private var mustFinish = false
     private var peerHasEnded = false
-    /// What the handler left; while there is any, or it asked for a pause, nothing is read.
+    /// What the handler left; while there is any, nothing is read.
     private var untaken: [UInt8] = []
     private var mayOffer = false
+    private let lingerSeconds: Int
     private lazy var turnEnd = EndOfTurn(on: loop)
-    private lazy var deadlineTimer = Timer(on: loop)
+    private var lingerTimer: Timer?
 
-    init(loop: EventLoop, handler: (any ByteStreamHandler)?) {
+    /// A stream that `connector` connects.
+    init(loop: EventLoop, handler: (any ByteStreamHandler)?, connector: Connector, lingerSeconds: Int) {
         self.loop = loop
-        self.isSocket = true
         self.handler = handler
+        self.lingerSeconds = lingerSeconds
+        kind = .socket
+        descriptor = -1
+        state = .connecting(connector)
+        loop.join(self)
     }
 
-    /// A stream over a terminal that is open and non-blocking; it owns the descriptor.
-    init(loop: EventLoop, terminal descriptor: Int32) throws(SocketError) {
+    /// A stream over a descriptor that is open and non-blocking; it owns the descriptor.
+    private init(loop: EventLoop, descriptor: Int32, kind: Kind, lingerSeconds: Int) throws(SocketError) {
         self.loop = loop
-        self.isSocket = false
+        self.kind = kind
         self.descriptor = descriptor
+        self.lingerSeconds = lingerSeconds
+        state = .open
         do throws(SystemError) {
             registration = try loop.register(descriptor, for: .readable, handler: self)
         } catch {
             CLinux.close(descriptor)
+            self.descriptor = -1
             throw SocketError(errno: error.code)
         }
         interest = .readable
-        state = .open
+        loop.join(self)
+    }
+
+    /// A stream over a socket that was accepted.
+    convenience init(loop: EventLoop, accepted descriptor: Int32, lingerSeconds: Int) throws(SocketError) {
+        try self.init(loop: loop, descriptor: descriptor, kind: .socket, lingerSeconds: lingerSeconds)
+    }
+
+    /// A stream over a terminal.
+    convenience init(loop: EventLoop, terminal descriptor: Int32) throws(SocketError) {
+        // A terminal may be stopped by flow control for as long as its device likes.
+        try self.init(loop: loop, descriptor: descriptor, kind: .terminal, lingerSeconds: 5)
     }
 
     deinit { if descriptor >= 0 { CLinux.close(descriptor) } }
 
+    /// Where this end is; `nil` before it is open, and for what has no address.
+    var localAddress: SocketAddress? { SystemAddress.local(of: descriptor)?.address }
+
+    /// Where the peer is; `nil` before it is open, and for what has no address.
+    var peerAddress: SocketAddress? { SystemAddress.peer(of: descriptor)?.address }
+
     // MARK: Connecting
 
-    func connect(to endpoint: Endpoint, deadline: Duration, resolver: Resolver) {
-        deadlineTimer.start(at: deadline, handler: self)
-        if let address = IPAddress(String(decoding: endpoint.host, as: UTF8.self)) {
-            return tryNext([SocketAddress(address: address, port: endpoint.port)], failure: .nameNotFound)
-        }
-        let box = LoopConfined(self)
-        resolver.resolve(endpoint, on: loop) { addresses in
-            guard case .resolving = box.value.state else { return }
-            box.value.tryNext(addresses[...], failure: .nameNotFound)
-        }
-    }
-
-    private func tryNext(_ addresses: ArraySlice<SocketAddress>, failure: SocketError) {
-        closeDescriptor()
-        guard let address = addresses.first else { return end(failure) }
-        state = .connecting(remaining: addresses.dropFirst())
-        if let failure = startConnect(to: SystemAddress(address)) {
-            tryNext(addresses.dropFirst(), failure: failure)
-        }
-    }
-
-    /// Returns why it failed at once, or `nil`.
-    private func startConnect(to address: SystemAddress) -> SocketError? {
-        descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue), 0)
-        guard descriptor >= 0, clinux_set_nonblocking(descriptor) == 0 else {
-            return SocketError(errno: clinux_errno())
-        }
-        var on: Int32 = 1
-        _ = unsafe setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        let result = unsafe address.withPointer { unsafe CLinux.connect(descriptor, $0, $1) }
-        guard result == 0 || clinux_errno() == EINPROGRESS else { return SocketError(errno: clinux_errno()) }
-        do throws(SystemError) {
-            registration = try loop.register(descriptor, for: .writable, handler: self)
-        } catch { return SocketError(errno: error.code) }
-        interest = .writable
-        return nil
-    }
-
-    private func finishConnect(_ remaining: ArraySlice<SocketAddress>) {
-        var code: Int32 = 0
-        var size = socklen_t(MemoryLayout<Int32>.size)
-        _ = unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
-        guard code == 0 else { return tryNext(remaining, failure: SocketError(errno: code)) }
-        deadlineTimer.stop()
-        state = .open
-        updateInterest()
-        handler?.opened()
-    }
-
-    func timerFired(_ timer: Timer) {
-        switch state {
-        case .resolving, .connecting: end(.timedOut)
-        case .open, .closing, .ending, .closed: break
+    /// What the connector has found out: a connected socket, or why there is none.
+    func connected(_ result: Result<Int32, SocketError>) {
+        guard case .connecting = state else { return }
+        switch result {
+        case .success(let descriptor):
+            self.descriptor = descriptor
+            state = .open
+            updateInterest()
+            guard case .open = state else { return }
+            handler?.opened()
+        case .failure(let error): end(error)
         }
     }
 
     // MARK: Sending
 
+    /// Takes bytes to send, as many as there is room for in ``sendBufferBytes``.
     func send(_ bytes: Span<UInt8>) -> Int {
-        guard case .open = state else { return 0 }
+        guard case .open = state, !mustFinish else { return 0 }
         let count = min(bytes.count, Self.sendBufferBytes - outgoing.count)
         if count < bytes.count { owesWritable = true }
         if count > 0 {
@@ -132,11 +126,20 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
         return count
     }
 
+    /// Sends what was taken, then ends this direction.
+    func finishSending() {
+        guard case .open = state, !mustFinish else { return }
+        // A terminal has but one end.
+        guard kind == .socket else { return close() }
+        mustFinish = true
+        askForEndOfTurn()
+    }
+
     private func write() {
         while !outgoing.isEmpty {
             let count = outgoing.withSpan { bytes in
                 unsafe bytes.withUnsafeBufferPointer {
-                    unsafe isSocket
+                    unsafe kind == .socket
                         ? CLinux.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                         : CLinux.write(descriptor, $0.baseAddress, $0.count)
                 }
@@ -149,9 +152,15 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
             }
             outgoing.removeFirst(count)
         }
+        if outgoing.isEmpty, mustFinish, !hasFinished {
+            hasFinished = true
+            _ = shutdown(descriptor, Int32(SHUT_WR))
+            // The peer had ended before: that was the last of it.
+            if peerHasEnded { return end(nil) }
+        }
         if case .closing = state, outgoing.isEmpty { return finishClosing() }
         updateInterest()
-        if owesWritable, outgoing.count <= Self.sendBufferBytes / 2 {
+        if owesWritable, !mustFinish, outgoing.count <= Self.sendBufferBytes / 2 {
             owesWritable = false
             handler?.writable()
         }
@@ -159,19 +168,9 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     // MARK: Receiving
 
-    func ready(_ events: EventLoop.Readiness) {
-        switch state {
-        case .connecting(let remaining): return finishConnect(remaining)
-        case .resolving, .ending, .closed: return
-        case .open, .closing: break
-        }
-        if events.contains(.writable) { write() }
-        if !events.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
-    }
-
     private func read() {
         if case .closing = state { return discard() }
-        guard case .open = state, untaken.isEmpty else { return }
+        guard case .open = state, untaken.isEmpty, !peerHasEnded else { return }
         let buffer = unsafe loop.readBuffer
         let count = unsafe CLinux.read(descriptor, buffer.baseAddress, buffer.count)
         if count > 0 {
@@ -187,7 +186,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
                 updateInterest()
             }
         } else if count == 0 {
-            peerEnded()
+            receivedEnd()
         } else {
             let code = clinux_errno()
             if code != EAGAIN && code != EINTR { end(SocketError(errno: code)) }
@@ -198,7 +197,7 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     private func discard() {
         let buffer = unsafe loop.readBuffer
         let count = unsafe CLinux.read(descriptor, buffer.baseAddress, buffer.count)
-        if count == 0 { return peerEnded() }
+        if count == 0 { return receivedEnd() }
         let code = clinux_errno()
         if count < 0 && code != EAGAIN && code != EINTR {
             end(outgoing.isEmpty ? nil : SocketError(errno: code))
@@ -206,15 +205,22 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
     }
 
     /// The peer sends no more. It may have closed just its own direction: it still gets what waits.
-    private func peerEnded() {
+    private func receivedEnd() {
         // A terminal has no end but that its device is gone.
-        guard isSocket else { return end(.deviceRestarted) }
-        guard !outgoing.isEmpty else { return end(nil) }
+        guard kind == .socket else { return end(.deviceRestarted) }
         peerHasEnded = true
-        state = .closing
+        if case .open = state, allowsHalfOpen {
+            if hasFinished { return end(nil) }
+            updateInterest()
+            handler?.peerEnded()
+            return
+        }
+        guard !outgoing.isEmpty else { return end(nil) }
+        startClosing()
         updateInterest()
     }
 
+    /// Offers again what the handler left.
     func resumeReceiving() {
         guard case .open = state, !untaken.isEmpty else { return }
         mayOffer = true
@@ -234,20 +240,29 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
 
     // MARK: Ending
 
+    /// Sends what was taken, for ``SocketOptions/lingerSeconds`` at most, then closes.
     func close() {
         switch state {
-        case .resolving, .connecting: abort()
+        case .connecting: abort()
         case .open:
-            state = .closing
             untaken = []
+            startClosing()
             askForEndOfTurn()
             updateInterest()
         case .closing, .ending, .closed: break
         }
     }
 
+    private func startClosing() {
+        state = .closing
+        guard !outgoing.isEmpty else { return }
+        let timer = Timer(on: loop)
+        lingerTimer = timer
+        timer.start(after: .seconds(lingerSeconds), handler: self)
+    }
+
     private func finishClosing() {
-        if isSocket {
+        if kind == .socket {
             // If bytes were left unread, the system would reset the connection, and the peer lose what is still under way to it.
             _ = shutdown(descriptor, Int32(SHUT_WR))
             let buffer = unsafe loop.readBuffer
@@ -258,47 +273,32 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
         end(nil)
     }
 
+    /// Closes at once, and resets the connection; what was not sent is lost.
     func abort() {
         switch state {
         case .ending, .closed: return
-        case .resolving, .connecting, .open, .closing: break
-        }
-        if descriptor >= 0, case .open = state {
-            // Reset the connection: nothing more is owed to the peer.
-            var linger = linger(l_onoff: 1, l_linger: 0)
-            _ = unsafe setsockopt(
-                descriptor,
-                SOL_SOCKET,
-                SO_LINGER,
-                &linger,
-                socklen_t(MemoryLayout.size(ofValue: linger))
-            )
+        case .connecting(let connector): connector.cancel()
+        case .open, .closing: resetAtClose()
         }
         end(nil)
+    }
+
+    /// Nothing more is owed to the peer.
+    private func resetAtClose() {
+        guard kind == .socket else { return }
+        var setter = OptionSetter(descriptor)
+        setter.set(SOL_SOCKET, SO_LINGER, raw: linger(l_onoff: 1, l_linger: 0))
     }
 
     /// Ends the stream; the handler is told at the end of the turn, never from inside a call it has made.
     private func end(_ error: SocketError?) {
         closeDescriptor()
-        deadlineTimer.stop()
+        lingerTimer?.stop()
+        lingerTimer = nil
         outgoing.removeAll()
         untaken = []
         state = .ending(error)
         askForEndOfTurn()
-    }
-
-    func endOfTurn() {
-        switch state {
-        case .open, .closing:
-            if mayOffer { offerUntaken() }
-            if descriptor >= 0 { write() }
-        case .ending(let error):
-            state = .closed
-            let handler = self.handler
-            self.handler = nil
-            handler?.closed(error)
-        case .resolving, .connecting, .closed: break
-        }
     }
 
     private func askForEndOfTurn() { turnEnd.request(self) }
@@ -332,5 +332,40 @@ final class DescriptorStream: ByteStream, ReadinessHandler, EndOfTurnHandler, Ti
             loop.modify(registration, for: wanted)
         }
     }
+}
+
+extension LinuxStream: ReadinessHandler, EndOfTurnHandler, TimerHandler, LoopMember {
+    func ready(_ events: EventLoop.Readiness) {
+        switch state {
+        case .connecting, .ending, .closed: return
+        case .open, .closing: break
+        }
+        if events.contains(.writable) { write() }
+        if !events.isDisjoint(with: [.readable, .hangUp, .error]) { read() }
+    }
+
+    func endOfTurn() {
+        switch state {
+        case .open, .closing:
+            if mayOffer { offerUntaken() }
+            if descriptor >= 0 { write() }
+        case .ending(let error):
+            state = .closed
+            loop.leave(self)
+            let handler = self.handler
+            self.handler = nil
+            handler?.closed(error)
+        case .connecting, .closed: break
+        }
+    }
+
+    /// What a closed stream took could not be sent in time.
+    func timerFired(_ timer: Timer) {
+        guard case .closing = state else { return }
+        resetAtClose()
+        end(.timedOut)
+    }
+
+    package func loopEnds(atOnce: Bool) { if atOnce { abort() } else { close() } }
 }
 #endif
