@@ -29,4 +29,14 @@ public enum KernelClock {
         return overflow ? (count > 0 ? .max : 0) : max(0, units)
     }
 }
+
+extension Wait {
+    /// When a wait that begins now ends, in the time of `loop`.
+    func deadline(on loop: EventLoop) -> Duration { .nanoseconds(deadline(from: KernelClock.units(loop.now))) }
+
+    /// The same wait as one until a moment of `loop`, for what takes several waits.
+    package func moment(on loop: EventLoop) -> Wait {
+        raw <= 0 || raw == .max ? self : Wait(raw: -deadline(from: KernelClock.units(loop.now)))
+    }
+}
 #endif

@@ -103,12 +103,12 @@ private final class AsyncDeadline: TimerHandler, @unchecked Sendable {
     init(_ wait: Wait, of waiter: WaiterPointer, on object: KernelObject) {
         self.object = object
         unsafe self.waiter = waiter
-        let deadline = Duration.nanoseconds(wait.deadline(from: KernelClock.units))
         if let current = EventLoop.current {
             loop = current
-            start(at: deadline)
+            start(at: wait.deadline(on: current))
         } else {
             loop = .deadlines
+            let deadline = wait.deadline(on: loop)
             loop.execute { [self] in start(at: deadline) }
         }
     }
