@@ -19,6 +19,7 @@ let modules = ["Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "C
 let package = Package(
     name: "apus",
     products: modules.map { .library(name: $0, targets: [$0]) } + [
+        .library(name: "NetworkSimulator", targets: ["NetworkSimulator"]),
         .library(name: "ModemSimulator", targets: ["ModemSimulator"]),
         .library(name: "HubSimulator", targets: ["HubSimulator"]),
         // What the firmware package's own tests need.
@@ -54,6 +55,7 @@ let package = Package(
         ),
 
         // Simulators and the command line.
+        .target(name: "NetworkSimulator", dependencies: ["Kernel", "SAL"], swiftSettings: hosted),
         .target(name: "ModemSimulator", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         // Mosquitto loads this product; it cannot be linked into a program, since the broker has the functions it calls.
@@ -90,10 +92,10 @@ let package = Package(
             dependencies: ["Kernel", "KernelScenarios", "CLinux"],
             swiftSettings: hosted
         ),
-        .testTarget(name: "SALTests", dependencies: ["SAL", "Kernel", "CLinux"], swiftSettings: hosted),
+        .testTarget(name: "SALTests", dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux"], swiftSettings: hosted),
         .testTarget(
             name: "ATAdapterTests",
-            dependencies: ["ATAdapter", "SAL", "Kernel", "ModemSimulator", "CLinux"],
+            dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "CLinux"],
             swiftSettings: hosted
         ),
         .testTarget(

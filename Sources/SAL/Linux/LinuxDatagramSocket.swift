@@ -57,7 +57,9 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
 
     deinit { if descriptor >= 0 { CLinux.close(descriptor) } }
 
-    var maximumDatagramBytes: Int { 65_507 }
+    /// What goes over both families: IPv4 takes less.
+    static let maximumBytes = 65_507
+    var maximumDatagramBytes: Int { Self.maximumBytes }
 
     var localAddress: SocketAddress? { SystemAddress.local(of: descriptor)?.address }
 
@@ -117,6 +119,7 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
         case .open, .opening: break
         case .resolving, .ending, .closed: throw .closed
         }
+        if datagram.count > Self.maximumBytes { throw .messageTooLong }
         let count: Int
         if let peer {
             guard receiver == nil || receiver == peer else { throw .unreachable(code: EISCONN) }

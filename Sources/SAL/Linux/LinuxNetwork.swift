@@ -22,7 +22,7 @@ public final class LinuxNetwork: ServerNetwork {
         NetworkCapabilities(
             maximumSockets: nil,
             sendChunkBytes: 65_536,
-            datagramBytes: 65_507,
+            datagramBytes: LinuxDatagramSocket.maximumBytes,
             hasReceiveFlowControl: true,
             hasHalfClose: true
         )

@@ -67,6 +67,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var runningJobs: [UnownedJob] = []
     private static let jobsPerTurn = 256
 
+    private let virtualTime: VirtualTime?
     private let lock = ObjectLock()
     private var sentJobs: [UnownedJob] = []
     private var sentWork: [@Sendable () -> Void] = []
@@ -78,7 +79,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
 
     /// A loop that nobody runs yet; see ``run()`` and ``start()``.
-    public init() {
+    public convenience init() { self.init(virtualTime: nil) }
+
+    private init(virtualTime: VirtualTime?) {
+        self.virtualTime = virtualTime
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         precondition(epoll >= 0 && wakeUp >= 0, "no file descriptors left for an event loop")
@@ -98,6 +102,15 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// A new loop with a thread of its own, which ends after ``stop()``.
     public static func start() -> EventLoop {
         let loop = EventLoop()
+        loop.startThread()
+        return loop
+    }
+
+    /// A new loop whose time stands still while there is something to do, and then jumps to the next timer; it runs after ``startThread()``.
+    package static func makeVirtual() -> EventLoop { EventLoop(virtualTime: VirtualTime()) }
+
+    /// Runs the loop on a thread of its own, which ends after ``stop()``.
+    package func startThread() {
         var attributes = pthread_attr_t()
         unsafe pthread_attr_init(&attributes)
         unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
@@ -107,7 +120,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         unsafe pthread_attr_setschedpolicy(&attributes, SCHED_OTHER)
         unsafe pthread_attr_setschedparam(&attributes, &parameters)
         var thread = pthread_t()
-        let argument = unsafe Unmanaged.passRetained(loop).toOpaque()
+        let argument = unsafe Unmanaged.passRetained(self).toOpaque()
         let result = unsafe pthread_create(
             &thread,
             &attributes,
@@ -121,11 +134,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         )
         unsafe pthread_attr_destroy(&attributes)
         precondition(result == 0, "no thread for an event loop")
-        return loop
     }
 
-    /// The time of the loop's clock (CLOCK_MONOTONIC).
-    public var now: Duration { KernelClock.now }
+    /// The time of the loop's clock: CLOCK_MONOTONIC, or its own if that is virtual.
+    public var now: Duration {
+        guard let virtualTime else { return KernelClock.now }
+        return .nanoseconds(virtualTime.nanoseconds.load(ordering: .relaxed))
+    }
 
     /// Whether the caller runs on the loop's thread.
     public var isOnLoop: Bool {
@@ -266,7 +281,13 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             return (isStopping, idle)
         }
         if stopping { return false }
-        poll(timeout: idle && mayWait ? idleTime : 0)
+        if idle, mayWait, let virtualTime, let deadline = timers.deadline {
+            // Nothing else is to be done before that: so it is that time now.
+            virtualTime.advance(to: deadline)
+            poll(timeout: 0)
+        } else {
+            poll(timeout: idle && mayWait ? idleTime : 0)
+        }
         return true
     }
 
@@ -369,6 +390,17 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         slots[slot].handler = nil
         slots[slot].generation &+= 1
         freeSlots.append(slot)
+    }
+}
+
+/// The clock of a loop whose time jumps.
+private final class VirtualTime: Sendable {
+    /// It begins at some time, as clocks do.
+    let nanoseconds = Atomic<Int64>(1_000_000_000)
+
+    func advance(to time: Duration) {
+        let time = KernelClock.units(time)
+        if time > nanoseconds.load(ordering: .relaxed) { nanoseconds.store(time, ordering: .relaxed) }
     }
 }
 
