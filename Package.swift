@@ -92,7 +92,11 @@ let package = Package(
             dependencies: ["Kernel", "KernelScenarios", "CLinux"],
             swiftSettings: hosted
         ),
-        .testTarget(name: "SALTests", dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux"], swiftSettings: hosted),
+        .testTarget(
+            name: "SALTests",
+            dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux"],
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "ATAdapterTests",
             dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "CLinux"],
@@ -114,7 +118,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "ModemSimulator", "HubSimulator", "CLinux",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux",
             ],
             swiftSettings: hosted
         ),

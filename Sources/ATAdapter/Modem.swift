@@ -284,10 +284,18 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         timer.start(at: time, handler: self)
     }
 
+    /// What a socket waits for that waits for a link.
+    private var lack: SocketError {
+        if attachStep >= 0 { return .noNetwork }
+        var link = 0
+        while link < dialect.linkCount, socket(at: link) != nil { link += 1 }
+        return link < dialect.linkCount ? .timedOut : .tooManySockets(code: 0)
+    }
+
     /// Does for a socket what is due.
     private func settle(_ socket: ModemSocket) {
         if socket.hasDeadline, isDue(socket.deadline) {
-            socket.end(socket.phase == .waiting && attachStep >= 0 ? .noNetwork : .timedOut)
+            socket.end(socket.phase == .waiting ? lack : .timedOut)
         }
         if socket.isReceiving {
             socket.offerUntaken()

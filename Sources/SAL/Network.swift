@@ -76,7 +76,8 @@ extension StreamListenerHandler {
 
 /// What a ``Network`` or a ``DatagramNetwork`` can and cannot do.
 public struct NetworkCapabilities: Equatable, Sendable {
-    /// How many sockets it can have open at once, or `nil` if only the system limits them.
+    /// How many sockets it can have open at once, or `nil` if only the system limits them. One more ends with
+    /// ``SocketError/tooManySockets(code:)``, at once or at its deadline.
     public var maximumSockets: Int?
     /// The largest piece that one send hands to the network, in bytes; larger ones are cut.
     public var sendChunkBytes: Int

@@ -105,7 +105,12 @@ extension ConformanceCheck {
                     var subjects: [Subject] = []
                     for _ in 0..<most { subjects.append(try await Subject.connected(setup, to: port)) }
                     let extra = Subject(on: setup.subject.loop, patience: setup.patience)
-                    await extra.connect(setup.subject, to: Endpoint(host: setup.serverHost, port: port))
+                    // It may wait for one that closes.
+                    await extra.connect(
+                        setup.subject,
+                        to: Endpoint(host: setup.serverHost, port: port),
+                        within: .seconds(1)
+                    )
                     let error = try await extra.end()
                     guard case .tooManySockets = error else {
                         throw ConformanceFailure("the \(most + 1)th ended with \(String(describing: error))")
