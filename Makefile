@@ -65,6 +65,10 @@ size: firmware ## Print flash and RAM of each firmware image
 bench-kernel: install ## Measure the kernel's primitives against pthread, Dispatch and POSIX message queues
 	$(MAKE) -C Benchmarks run-kernel
 
+.PHONY: bench-sal
+bench-sal: install ## Measure streams against a C program that has epoll, read and write only
+	$(MAKE) -C Benchmarks run-sal
+
 .PHONY: bench-kernel-arm
 bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel beside TencentOS-tiny's and FreeRTOS's
 	scripts/bench-kernel-arm.py

@@ -13,6 +13,11 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"),
             ]
         ),
+        .target(name: "CSALPeers", cSettings: [.unsafeFlags(["-O2"])]),
+        .executableTarget(
+            name: "bench-sal",
+            dependencies: ["CSALPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus")]
+        ),
         .target(name: "CKernelPeers", cSettings: [.unsafeFlags(["-O2"])]),
         .executableTarget(name: "bench-kernel", dependencies: ["CKernelPeers", .product(name: "Kernel", package: "apus")]),
     ],
