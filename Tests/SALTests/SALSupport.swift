@@ -15,12 +15,17 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     var offers = 0
     /// What it does in the midst of taking.
     var onReceive: ((Probe) -> Void)?
+    var onOpen: (() -> Void)?
+    var onWritable: (() -> Void)?
+    /// Whether it has ended, for any thread.
+    var hasEnded: Bool { end.withLock { $0 } }
+    private let end = Guarded(false)
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
     private let order = Guarded(false)
 
-    func opened() { isOpen = true; check() }
+    func opened() { isOpen = true; onOpen?(); check() }
     func received(_ bytes: Span<UInt8>) -> Int {
         let count = min(bytes.count, window)
         if window != .max { window -= count }
@@ -30,11 +35,14 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
         check()
         return count
     }
-    func writable() { writableCount += 1; check() }
+    func writable() { writableCount += 1; onWritable?(); check() }
     func closed(_ error: SocketError?) {
         precondition(!isClosed, "closed comes once")
         isClosed = true
         self.error = error
+        onOpen = nil
+        onWritable = nil
+        end.withLock { $0 = true }
         check()
     }
     private func check() {

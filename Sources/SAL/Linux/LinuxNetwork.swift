@@ -73,7 +73,8 @@ public final class LinuxNetwork: ServerNetwork {
 
     /// Whether nobody listens at a path where a socket file is.
     private static func isAbandoned(_ address: SystemAddress) -> Bool {
-        let descriptor = socket(AF_UNIX, clinux_stream_type(), 0)
+        // A socket of another kind is told that nobody is there, or that somebody of the wrong kind is, who does not notice.
+        let descriptor = socket(AF_UNIX, clinux_datagram_type(), 0)
         guard descriptor >= 0 else { return false }
         defer { CLinux.close(descriptor) }
         return unsafe address.withPointer { unsafe CLinux.connect(descriptor, $0, $1) } != 0
