@@ -183,7 +183,9 @@ import Testing
         } catch {
             #expect(error.cause == .refused(code: ECONNREFUSED))
             // The families have turns.
-            #expect(error.attempts.map { "\($0.address)" } == ["127.0.0.2:\(port)", "[::1]:\(port)", "127.0.0.3:\(port)"])
+            #expect(
+                error.attempts.map { "\($0.address)" } == ["127.0.0.2:\(port)", "[::1]:\(port)", "127.0.0.3:\(port)"]
+            )
             #expect(error.description.hasPrefix("cannot connect to hub.example:\(port): nobody listens there"))
             #expect(error.description.contains("127.0.0.2:\(port) (nobody listens there"))
         }
@@ -192,7 +194,12 @@ import Testing
 
     @Test func connectingCanBeCancelled() async throws {
         let gate = Gate()
-        let network = LinuxNetwork(loop: loop, resolver: Resolver { _ in gate.wait(); return [] })
+        let network = LinuxNetwork(
+            loop: loop,
+            resolver: Resolver { _ in
+                gate.wait(); return []
+            }
+        )
         let opening = Task { try await Connection.open(to: Endpoint(host: "hub.example", port: 1), over: network) }
         try await loop.sleep(for: .milliseconds(20))
         opening.cancel()

@@ -108,7 +108,9 @@ import Testing
     @Test func streamsGoOverPathsOfTheFileSystem() async throws {
         let path = "/tmp/apus-\(getpid())-\(UInt32.random(in: 0 ... .max)).socket"
         let network = LinuxNetwork(loop: loop)
-        await #expect(throws: ConnectError.self) { _ = try await Connection.open(to: Endpoint(path: path), over: network) }
+        await #expect(throws: ConnectError.self) {
+            _ = try await Connection.open(to: Endpoint(path: path), over: network)
+        }
         let listener = try await Listener.open(atPath: path, over: network)
         await #expect(throws: SocketError.addressInUse(code: EADDRINUSE)) {
             _ = try await Listener.open(atPath: path, over: network)
@@ -156,7 +158,11 @@ import Testing
         await loop.call { [loop] in
             let network = LinuxNetwork(loop: loop, resolver: resolver)
             let deadline = loop.now + .seconds(60)
-            let stream = network.connect(to: Endpoint(host: "127.0.0.1", port: port), deadline: deadline, handler: probe)
+            let stream = network.connect(
+                to: Endpoint(host: "127.0.0.1", port: port),
+                deadline: deadline,
+                handler: probe
+            )
             probe.onOpen = { _ = stream.send([UInt8](repeating: 3, count: 200_000).span) }
             // One that waits for its name must be told too.
             _ = network.connect(to: Endpoint(host: "hub.example", port: 1), deadline: deadline, handler: silent)
