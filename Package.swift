@@ -92,9 +92,16 @@ let package = Package(
             dependencies: ["Kernel", "KernelScenarios", "CLinux"],
             swiftSettings: hosted
         ),
+        .target(name: "CNamespaces", path: "Tests/CNamespaces"),
+        .executableTarget(
+            name: "socket-server",
+            dependencies: ["SAL", "Kernel", "CLinux"],
+            path: "Tests/SocketServer",
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "SALTests",
-            dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux"],
+            dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux", "CNamespaces"],
             swiftSettings: hosted
         ),
         .testTarget(
@@ -118,7 +125,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "socket-server",
             ],
             swiftSettings: hosted
         ),

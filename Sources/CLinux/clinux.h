@@ -28,6 +28,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -78,6 +79,14 @@ int accept4(int listener, struct sockaddr *peer, socklen_t *size, int flags);
 
 static inline int clinux_accept(int listener, struct sockaddr *peer, socklen_t *size) {
     return accept4(listener, peer, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/// Lets the process have so many descriptors, as far as the system permits.
+static inline void clinux_limit_descriptors(unsigned long count) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = count < limit.rlim_max ? count : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static inline int clinux_errno(void) { return errno; }

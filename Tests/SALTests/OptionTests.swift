@@ -177,10 +177,8 @@ import Testing
 
     @Test func remembersNoMoreNamesThanItsLimit() async {
         let resolver = Resolver { host in [.v4(UInt32(host.count))] }
-        let before = await usage(loop).heap
-        for number in 0..<5_000 { _ = await resolve(resolver, "name-\(number).example") }
-        let grown = await usage(loop).heap - before
-        #expect(grown < 200_000, "\(grown) bytes")
+        for number in 0..<1_000 { _ = await resolve(resolver, "name-\(number).example") }
+        #expect(resolver.rememberedNames == Resolver.maximumNames)
         loop.stop()
     }
 }

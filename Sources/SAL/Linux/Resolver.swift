@@ -86,6 +86,9 @@ public final class Resolver: Sendable {
     /// Forgets all answers: the machine has come to another network.
     public func forget() { state.withLock { $0.answers = [:] } }
 
+    /// How many names it remembers.
+    var rememberedNames: Int { state.withLock { $0.answers.count } }
+
     private func startThread() {
         var thread = pthread_t()
         let argument = unsafe Unmanaged.passRetained(self).toOpaque()
