@@ -194,8 +194,8 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
         guard now - segment.firstSent < network.retransmissionTime else { return end(.timedOut) }
         let conditions = network.conditions(from: host.address, to: to)
         let delay = network.delay(conditions)
+        var wait = delay
         if !conditions.isCut, !network.random.happens(conditions.loss) {
-            var wait = delay
             if let rate = conditions.bytesPerSecond {
                 let start = max(now, lineIsFreeAt)
                 lineIsFreeAt = start + .seconds(1) * (Double(segment.bytes.count) / Double(rate))
@@ -203,7 +203,7 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
             }
             network.after(wait) { peer.arrive(segment) }
         }
-        network.after(patience + delay * 2) { [self] in transmit(segment, patience: patience * 2) }
+        network.after(patience + delay + wait) { [self] in transmit(segment, patience: patience * 2) }
     }
 
     private func acknowledged(_ number: UInt64?, _ allowance: Int) {
