@@ -181,7 +181,8 @@ private final class Opening: ByteStreamHandler, @unchecked Sendable {
     private var attempts: [ConnectError.Attempt] = []
     private var stream: (any ByteStream)?
     private var isCancelled = false
-    private var continuation: CheckedContinuation<Result<Connection, ConnectError>, Never>?
+    private let done = Completion()
+    private var result: Result<Connection, ConnectError>?
 
     init(to endpoint: Endpoint, over network: any Network) {
         self.endpoint = endpoint
@@ -189,20 +190,20 @@ private final class Opening: ByteStreamHandler, @unchecked Sendable {
     }
 
     func run(within time: Duration) async -> Result<Connection, ConnectError> {
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                network.loop.execute { [self] in
-                    self.continuation = continuation
-                    if isCancelled { return closed(.cancelled) }
-                    stream = network.connect(to: endpoint, deadline: network.loop.now + time, handler: self)
-                }
-            }
-        } onCancel: {
-            network.loop.execute { [self] in
-                isCancelled = true
-                if continuation != nil { stream?.abort() }
-            }
+        network.loop.execute { [self] in
+            if isCancelled { return closed(.cancelled) }
+            stream = network.connect(to: endpoint, deadline: network.loop.now + time, handler: self)
         }
+        while true {
+            // A task that is cancelled waits until the stream has heard of it.
+            do throws(KernelError) { try await done.wait() } catch { await network.loop.call { [self] in cancel() } }
+            if let result = await network.loop.call({ [self] in result }) { return result }
+        }
+    }
+
+    private func cancel() {
+        isCancelled = true
+        stream?.abort()
     }
 
     func attemptFailed(_ address: SocketAddress, _ error: SocketError) {
@@ -225,9 +226,8 @@ private final class Opening: ByteStreamHandler, @unchecked Sendable {
 
     private func finish(_ result: Result<Connection, ConnectError>) {
         stream = nil
-        let continuation = self.continuation
-        self.continuation = nil
-        continuation?.resume(returning: result)
+        self.result = result
+        do throws(KernelError) { try done.post() } catch {}
     }
 }
 
