@@ -13,6 +13,10 @@ let package = Package(
                 .product(name: "SecureTransport", package: "apus"),
             ]
         ),
+        .executableTarget(
+            name: "echo-server",
+            dependencies: [.product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus")]
+        ),
         .executableTarget(name: "tasks", dependencies: [.product(name: "Kernel", package: "apus")]),
     ],
     swiftLanguageModes: [.v6]

@@ -2,7 +2,7 @@
 # Builds the documentation of every module into docs-out; a warning, such as a dead link, is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-modules=${*:-Kernel SAL ATAdapter SecureTransport MQTTClient CoAPClient QCloudIoTHub}
+modules=${*:-Kernel SAL NetworkSimulator ATAdapter SecureTransport MQTTClient CoAPClient QCloudIoTHub}
 swift package dump-symbol-graph --minimum-access-level public > /dev/null
 graphs=$(find .build -type d -name symbolgraph | head -n 1)
 rm -rf docs-out .build/docs

@@ -46,7 +46,7 @@ public final class Recorder: Network, DatagramNetwork, @unchecked Sendable {
     public var capabilities: NetworkCapabilities { network.capabilities }
     /// What happened so far. Read it on the loop.
     public private(set) var records: [Record] = []
-    /// How many records were not kept, since there were ``limit`` already.
+    /// How many records were not kept, since there was no room for more.
     public private(set) var dropped = 0
 
     private let network: any Network & DatagramNetwork

@@ -35,7 +35,7 @@ public final class SimulatedHost: ServerNetwork, @unchecked Sendable {
         )
     }
 
-    /// Loses all that is open, as by a loss of power: its own handlers are told ``SocketError/deviceRestarted``, peers learn of it when they send.
+    /// Loses all that is open, as by a loss of power: its own handlers are told `SocketError.deviceRestarted`, peers learn of it when they send.
     public func restart() {
         for stream in streams.values { stream.vanish() }
         for socket in sockets.values { socket.end(.deviceRestarted) }

@@ -11,7 +11,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
     public let loop: EventLoop
     /// What ways do that have no conditions of their own.
     public var conditions: Conditions
-    /// How long a sender sends again what is not acknowledged, before its stream ends with ``SocketError/timedOut``.
+    /// How long a sender sends again what is not acknowledged, before its stream ends with `SocketError.timedOut`.
     public var retransmissionTime = Duration.seconds(120)
     /// How much a stream's receiver has room for, in bytes.
     public var windowBytes = 65_536

@@ -28,6 +28,15 @@ public enum IPAddress: Equatable, Hashable, Sendable {
     /// The sixteen octets as two big-endian halves, and the scope (interface index) of a link-local address, else 0.
     case v6(high: UInt64, low: UInt64, scope: UInt32)
 
+    /// All IPv4 addresses of this machine: `0.0.0.0`.
+    public static var anyIPv4: IPAddress { .v4(0) }
+    /// All addresses of this machine: `::`. A listener there takes IPv4 peers too.
+    public static var anyIPv6: IPAddress { .v6(high: 0, low: 0, scope: 0) }
+    /// This machine itself: `127.0.0.1`.
+    public static var loopbackIPv4: IPAddress { .v4(0x7F00_0001) }
+    /// This machine itself: `::1`.
+    public static var loopbackIPv6: IPAddress { .v6(high: 0, low: 1, scope: 0) }
+
     /// An IPv4 address from `a.b.c.d`: four decimal numbers without leading zeros, else `nil`.
     public init?(ipv4 text: Span<UInt8>) {
         var value: UInt32 = 0

@@ -1,7 +1,7 @@
 import Kernel
 public import SAL
 
-/// What every ``SAL/Network`` must do, one thing at a time: for the tests of a network, whatever it is made of.
+/// What every `Network` of SAL must do, one thing at a time: for the tests of a network, whatever it is made of.
 ///
 /// ```swift
 /// @Test(arguments: ConformanceCheck.all) func conforms(_ check: ConformanceCheck) async throws {
