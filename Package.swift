@@ -111,7 +111,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SecureTransportTests",
-            dependencies: ["SecureTransport", "SAL", "Kernel"],
+            dependencies: ["SecureTransport", "SAL", "NetworkSimulator", "Kernel", "CLinux"],
             swiftSettings: hosted
         ),
         .testTarget(name: "MQTTClientTests", dependencies: ["MQTTClient", "SAL", "Kernel"], swiftSettings: hosted),

@@ -62,13 +62,14 @@ func sentence(for error: SecureTransportError) -> String {
         case .keyDoesNotMatchCertificate: "the private key is not that of the certificate"
         case .preSharedKey: "the pre-shared key or its identity is empty or too long"
         case .serverName: "the server's name cannot be used for TLS"
+        case .revocationLists: "the lists of revoked certificates cannot be read (mbedTLS \(code))"
+        case .applicationProtocols: "the application protocols cannot be used for TLS"
         case .entropy: "the system gives no random numbers"
         case .other: "mbedTLS cannot be set up (\(code))"
         }
-    case .certificateRejected(let problems, let names, let wanted):
-        problems.contains(.wrongName)
-            ? "the server's certificate is for \(names.joined(separator: ", ")), not for \(wanted)"
-            : "the server's certificate is \(problems)"
+    case .certificateRejected(let rejection): rejection.description
+    case .unknownIdentity: "the client's identity has no key here"
+    case .nothingInCommon: "the client has offered no cipher suite that is agreed to"
     case .alertReceived(let alert): "the server refused the secure connection: \(alert)"
     case .protocolFailure(let code): "the secure connection failed (mbedTLS \(code)); is it a TLS server?"
     case .closedInHandshake: "the server closed the connection in the handshake; does it expect TLS, or a certificate?"

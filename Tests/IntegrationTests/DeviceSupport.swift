@@ -58,8 +58,10 @@ final class TestDevice: Sendable {
             )
             let configuration = TLSConfiguration(
                 identity: .certificate(
-                    chain: try readFile(certificatePath),
-                    privateKey: SecretBytes(try readFile(privateKeyPath))
+                    TLSCertificate(
+                        chain: try readFile(certificatePath),
+                        privateKey: SecretBytes(try readFile(privateKeyPath))
+                    )
                 ),
                 trust: .anchors(try trust ?? readFile(authority)),
                 serverName: serverName.map { Array($0.utf8) }

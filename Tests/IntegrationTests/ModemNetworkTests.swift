@@ -202,7 +202,7 @@ import Testing
         }
         let impatient = modem.connect(port: server.port, timeout: .milliseconds(200))
         #expect(await impatient.eventually { $0.isClosed })
-        #expect(impatient.state.withLock { $0.error } == .timedOut)
+        #expect(impatient.state.withLock { $0.error } == .tooManySockets(code: 0))
         let patient = modem.connect(port: server.port)
         patient.send([9])
         probes[2].close()

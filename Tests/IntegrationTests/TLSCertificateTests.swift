@@ -86,11 +86,11 @@ import Testing
     /// What was wrong with the certificate, if that is what `body` fails with.
     private func problems(_ body: () async throws(MQTTError) -> Void) async throws -> Rejection? {
         let error = await #expect(throws: MQTTError.self) { try await body() }
-        guard case .secure(.certificateRejected(let problems, let names, let wanted)) = error else {
+        guard case .secure(.certificateRejected(let rejection)) = error else {
             Issue.record("\(String(describing: error))")
             return nil
         }
-        return Rejection(problems: problems, names: names, wanted: wanted)
+        return Rejection(problems: rejection.problems, names: rejection.names, wanted: rejection.wanted)
     }
 }
 

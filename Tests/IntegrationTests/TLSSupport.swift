@@ -182,7 +182,7 @@ final class TLSClient: ByteStreamHandler, @unchecked Sendable {
     static func preSharedKey(
         identity: [UInt8] = TLSServer.identity,
         key: [UInt8] = TLSServer.key,
-        suites: TLSConfiguration.Suites = .secure
+        suites: TLSSuites = .secure
     ) -> TLSConfiguration {
         TLSConfiguration(identity: .preSharedKey(identity: identity, key: SecretBytes(key)), suites: suites)
     }

@@ -137,10 +137,10 @@ import Testing
         trusting anchor: TestCertificate
     ) throws -> TLSConfiguration {
         TLSConfiguration(
-            identity: .certificate(
+            identity: .certificate(TLSCertificate(
                 chain: try readFile(certificate.path),
                 privateKey: SecretBytes(try readFile(certificate.keyPath))
-            ),
+            )),
             trust: .anchors(try readFile(anchor.path))
         )
     }
@@ -151,11 +151,12 @@ import Testing
         wanted name: String,
         at location: SourceLocation = #_sourceLocation
     ) {
-        guard case .certificateRejected(let problems, let names, let wanted) = failure else {
+        guard case .certificateRejected(let rejection) = failure else {
             Issue.record("\(String(describing: failure))", sourceLocation: location)
             return
         }
-        #expect(problems == problem && names == ["localhost"] && wanted == name, sourceLocation: location)
+        #expect(rejection.problems == problem && rejection.names == ["localhost"], sourceLocation: location)
+        #expect(rejection.wanted == name, sourceLocation: location)
     }
 }
 

@@ -1,5 +1,12 @@
 internal import CMbedTLS
 
+extension [UInt8] {
+    /// Overwrites the bytes, in a way that the compiler does not leave out.
+    mutating func wipe() {
+        unsafe withUnsafeMutableBytes { unsafe mbedtls_platform_zeroize($0.baseAddress, $0.count) }
+    }
+}
+
 /// Bytes that are never printed, and that are wiped when nobody uses them any more.
 @safe
 public final class SecretBytes: @unchecked Sendable {

@@ -2,6 +2,22 @@
 public import Kernel
 public import SAL
 
+/// What the two ends of a secure stream have agreed on.
+public struct TLSAgreement: Equatable, Sendable {
+    /// `TLSv1.2`.
+    public let version: String
+    /// The cipher suite, by the name that mbedTLS has for it: `TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256`.
+    public let suite: String
+    /// The application protocol (ALPN), if one was agreed on.
+    public let applicationProtocol: String?
+    /// Whether an earlier session was resumed. A server does not know.
+    public let isResumed: Bool
+    /// The peer's certificate, if it has shown one. A resumed session's is that of the earlier one.
+    public let peerCertificate: PeerCertificate?
+    /// The identity of the pre-shared key that the client of a server has logged in with.
+    public let peerIdentity: [UInt8]?
+}
+
 /// TLS 1.2 over a `ByteStream`, as a `ByteStream`.
 ///
 /// The handler is told that it is open when the handshake is over. What one turn of the loop sends becomes as few records as
@@ -25,7 +41,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     /// Who is told what happens.
     public var handler: (any ByteStreamHandler)?
     /// Why the stream failed, if it did.
-    public private(set) var failure: SecureTransportError?
+    public private(set) var failure: SecureTransportError? {
+        didSet { if let failure { failed?(failure) } }
+    }
+    var failed: ((SecureTransportError) -> Void)?
     private let loop: EventLoop
     private var engine: TLSEngine?
     private var below: (any ByteStream)?
@@ -40,9 +59,11 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     private lazy var turnEnd = EndOfTurn(on: loop)
     private lazy var deadlineTimer = Timer(on: loop)
 
+    /// A stream to the server at `host` and `port`, or, of a server, from whoever comes.
     init(
         _ context: TLSContext,
-        host: [UInt8],
+        host: [UInt8] = [],
+        port: UInt16 = 0,
         loop: EventLoop,
         deadline: Duration,
         handler: any ByteStreamHandler
@@ -52,7 +73,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         deadlineTimer.start(at: deadline, handler: self)
         do throws(SecureTransportError) {
             // The engine must not keep the stream that owns it; it is detached before the stream goes away.
-            engine = try TLSEngine(context, host: host) { [unowned self] bytes in below?.send(bytes) ?? 0 }
+            engine = try TLSEngine(context, host: host, port: port) { [unowned self] bytes in below?.send(bytes) ?? 0 }
         } catch { fail(error) }
     }
 
@@ -61,6 +82,37 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     /// Sets the stream to secure, whose handler this is.
     func attach(to stream: any ByteStream) {
         if case .opening = state { below = stream } else { stream.abort() }
+    }
+
+    /// What the two ends have agreed on; `nil` before the handshake is over, and after the end.
+    public var agreement: TLSAgreement? {
+        guard let engine, isAgreed else { return nil }
+        return TLSAgreement(
+            version: engine.version,
+            suite: engine.suite,
+            applicationProtocol: engine.applicationProtocol,
+            isResumed: engine.isResumed,
+            peerCertificate: engine.peerCertificate,
+            peerIdentity: engine.peerIdentity
+        )
+    }
+
+    private var isAgreed: Bool {
+        switch state {
+        case .open, .closing, .ending: true
+        case .opening, .handshaking, .closed: false
+        }
+    }
+
+    /// Where this end is; `nil` where the network below does not know.
+    public var localAddress: SocketAddress? { below?.localAddress }
+
+    /// Where the peer is; `nil` where the network below does not know.
+    public var peerAddress: SocketAddress? { below?.peerAddress }
+
+    /// Told by the stream below of a name's addresses.
+    public func attemptFailed(_ address: SocketAddress, _ error: SocketError) {
+        handler?.attemptFailed(address, error)
     }
 
     // MARK: ByteStream

@@ -6,15 +6,19 @@ public import SAL
 public enum SecureTransportError: Error, Equatable, Sendable {
     /// A part of the configuration cannot be used; mbedTLS's error number, 0 if the reason is the part itself.
     case badConfiguration(ConfigurationPart, code: Int32)
-    /// The server's certificate was not accepted, for these reasons. `names` are those that it is for, `wanted` the one asked for.
-    case certificateRejected(CertificateProblems, names: [String], wanted: String)
-    /// The server ended the connection with this alert (RFC 5246, 7.2).
+    /// The peer's certificate was not accepted, for these reasons.
+    case certificateRejected(CertificateRejection)
+    /// The client of a server has logged in with an identity that has no key.
+    case unknownIdentity
+    /// The client of a server has offered no cipher suite that the server agrees to.
+    case nothingInCommon
+    /// The peer ended the connection with this alert (RFC 5246, 7.2).
     case alertReceived(TLSAlert)
     /// The handshake or a record was not acceptable to us; mbedTLS's error number.
     case protocolFailure(code: Int32)
-    /// The server closed the connection in the middle of the handshake.
+    /// The peer closed the connection in the middle of the handshake.
     case closedInHandshake
-    /// The connection ended without the server's close_notify: data may be missing (RFC 5246, 7.2.1).
+    /// The connection ended without the peer's close_notify: data may be missing (RFC 5246, 7.2.1).
     case truncated
     /// The handshake was not over at the deadline.
     case timedOut
@@ -37,6 +41,10 @@ public enum SecureTransportError: Error, Equatable, Sendable {
         case preSharedKey
         /// The name of the server.
         case serverName
+        /// The lists of revoked certificates.
+        case revocationLists
+        /// The application protocols: an empty name, or too long a list.
+        case applicationProtocols
         /// The random number generator has no entropy.
         case entropy
         /// Anything else.
@@ -62,8 +70,14 @@ public struct CertificateProblems: OptionSet, Sendable, CustomStringConvertible 
     public static let missing = CertificateProblems(rawValue: 0x40)
     /// Its validity has not begun.
     public static let notYetValid = CertificateProblems(rawValue: 0x0200)
-    /// It may not be used for a server.
-    public static let wrongUse = CertificateProblems(rawValue: 0x1800)
+    /// It may not be used for this.
+    public static let wrongUse = CertificateProblems(rawValue: 0x3800)
+    /// The list of revoked certificates cannot be trusted, is over, or is not yet valid.
+    public static let badRevocationList = CertificateProblems(rawValue: 0x0E_0430)
+    /// Its key is none of ``TLSVerification/pinnedKeys``.
+    public static let notPinned = CertificateProblems(rawValue: 0x0100_0000)
+    /// ``TLSVerification/verify`` does not like it.
+    public static let refused = CertificateProblems(rawValue: 0x0200_0000)
     /// It is signed with a weak hash function.
     public static let weakHash = CertificateProblems(rawValue: 0x4000)
     /// Its key, or that of its issuer, is of a kind that is not accepted, or too short.
@@ -74,7 +88,9 @@ public struct CertificateProblems: OptionSet, Sendable, CustomStringConvertible 
         let words: [(CertificateProblems, String)] = [
             (.expired, "expired"), (.revoked, "revoked"), (.wrongName, "for another name"),
             (.unknownIssuer, "not signed by anybody who is trusted"), (.missing, "missing"),
-            (.notYetValid, "not yet valid"), (.wrongUse, "not meant for a server"),
+            (.notYetValid, "not yet valid"), (.wrongUse, "not meant for this use"),
+            (.badRevocationList, "without a good list of the revoked ones"),
+            (.notPinned, "not one of the pinned ones"), (.refused, "refused"),
             (.weakHash, "signed with a weak hash"), (.weakKey, "has a weak key"),
         ]
         let text = words.filter { !isDisjoint(with: $0.0) }.map(\.1).joined(separator: ", ")

@@ -1,4 +1,65 @@
 #if !hasFeature(Embedded)
+/// A certificate of one's own, and the private key to it.
+public struct TLSCertificate: Sendable {
+    /// The chain, one's own certificate first: PEM, several after another, or one DER.
+    public var chain: [UInt8]
+    /// The private key: PEM or DER.
+    public var privateKey: SecretBytes
+    /// What the private key is encrypted with, if it is.
+    public var password: SecretBytes?
+
+    /// A certificate and its key.
+    public init(chain: [UInt8], privateKey: SecretBytes, password: SecretBytes? = nil) {
+        self.chain = chain
+        self.privateKey = privateKey
+        self.password = password
+    }
+}
+
+/// Whose signature on a peer's certificate counts.
+public enum TLSTrust: Sendable {
+    /// Of the owners of these certificates: PEM, several after another, or one DER.
+    case anchors([UInt8])
+    /// Of those that the system trusts.
+    case system
+}
+
+/// The cipher suites that are agreed to.
+public enum TLSSuites: Sendable {
+    /// Authenticated encryption only, with ephemeral keys where there are certificates.
+    case secure
+    /// With a pre-shared key also AES-CBC with SHA-1, which is all that Tencent's hub speaks.
+    case legacyPreSharedKey
+}
+
+/// The longest record that is sent, and that the peer is asked to send (RFC 6066, section 4): for peers with little memory.
+public enum TLSRecordLimit: UInt8, Sendable {
+    /// 512 bytes.
+    case bytes512 = 1
+    /// 1,024 bytes.
+    case bytes1024 = 2
+    /// 2,048 bytes.
+    case bytes2048 = 3
+    /// 4,096 bytes.
+    case bytes4096 = 4
+}
+
+/// What is checked of a peer's certificate beside its signatures.
+public struct TLSVerification: Sendable {
+    /// Certificates that count no more: revocation lists of their issuers, PEM, several after another, or one DER. Without a list of its issuer,
+    /// no certificate counts as revoked.
+    public var revocationLists: [UInt8] = []
+    /// The peer's own certificate must have one of these keys, beside all else: SHA-256 hashes of its SubjectPublicKeyInfo (RFC 7469, section 2.4). None: any.
+    public var pinnedKeys: [[UInt8]] = []
+    /// The time that certificates must be valid at, in seconds since 1970, for who has a better clock than the system; `nil` for the system's.
+    public var clock: (@Sendable () -> Int64)?
+    /// Has the last word on each certificate of the chain: it is given what was found, and returns what is wrong, nothing if it is empty.
+    public var verify: (@Sendable (PeerCertificate, CertificateProblems) -> CertificateProblems)?
+
+    /// Nothing beside the signatures, the name and the validity by the system's clock.
+    public init() {}
+}
+
 /// How a client secures its connections with TLS 1.2. The server is always verified: by its certificate and name, or by
 /// the pre-shared key that both have.
 public struct TLSConfiguration: Sendable {
@@ -8,46 +69,83 @@ public struct TLSConfiguration: Sendable {
         case anonymous
         /// The holder of a key that the server has too (RFC 4279). The identity is sent in the clear.
         case preSharedKey(identity: [UInt8], key: SecretBytes)
-        /// The holder of a certificate: the chain, the device's own first, and the private key, each PEM or DER.
-        case certificate(chain: [UInt8], privateKey: SecretBytes, password: SecretBytes? = nil)
-    }
-
-    /// Whose signature on a server's certificate counts.
-    public enum Trust: Sendable {
-        /// Of the owners of these certificates: PEM, several after another, or one DER.
-        case anchors([UInt8])
-        /// Of those that the system trusts.
-        case system
-    }
-
-    /// The cipher suites that are offered.
-    public enum Suites: Sendable {
-        /// Authenticated encryption only, with ephemeral keys where there are certificates.
-        case secure
-        /// With a pre-shared key also AES-CBC with SHA-1, which is all that Tencent's hub speaks.
-        case legacyPreSharedKey
+        /// The holder of a certificate.
+        case certificate(TLSCertificate)
     }
 
     /// Who the client is.
     public var identity: Identity
     /// Whose signature counts; of no account with a pre-shared key.
-    public var trust: Trust
+    public var trust: TLSTrust
     /// The name that the server's certificate must be for, and that it is asked for (SNI); `nil`: the host that one connects to.
     public var serverName: [UInt8]?
     /// The cipher suites that are offered.
-    public var suites: Suites
+    public var suites: TLSSuites
+    /// The application protocols that are offered, the best first (ALPN, RFC 7301).
+    public var applicationProtocols: [String] = []
+    /// What else is checked of the server's certificate.
+    public var verification = TLSVerification()
+    /// A limit to records that the server is asked to keep.
+    public var recordLimit: TLSRecordLimit?
+    /// Where sessions are kept that may be resumed, which takes a two-hundredth of a handshake's time; `nil` for never. A configuration has a store of its own
+    /// unless it is given one.
+    public var sessions: TLSSessionStore? = TLSSessionStore()
 
     /// A configuration from its parts.
     public init(
         identity: Identity = .anonymous,
-        trust: Trust = .system,
+        trust: TLSTrust = .system,
         serverName: [UInt8]? = nil,
-        suites: Suites = .secure
+        suites: TLSSuites = .secure
     ) {
         self.identity = identity
         self.trust = trust
         self.serverName = serverName
         self.suites = suites
+    }
+}
+
+/// How a server secures the connections that it accepts with TLS 1.2.
+public struct TLSServerConfiguration: Sendable {
+    /// What clients show of themselves.
+    public enum ClientCertificates: Sendable {
+        /// Nothing: who they are they say by other means.
+        case none
+        /// A certificate if they have one, which must be good then.
+        case optional(TLSTrust)
+        /// A certificate.
+        case required(TLSTrust)
+    }
+
+    /// The server's certificates: one, or one per kind of key (ECDSA, RSA).
+    public var certificates: [TLSCertificate]
+    /// The key of each client that has a pre-shared one; `nil` for clients that are not known. Called on the connection's loop.
+    public var preSharedKeys: (@Sendable (_ identity: [UInt8]) -> SecretBytes?)?
+    /// What clients show of themselves, where there are certificates.
+    public var clientCertificates = ClientCertificates.none
+    /// What else is checked of the clients' certificates.
+    public var verification = TLSVerification()
+    /// The cipher suites that are agreed to.
+    public var suites = TLSSuites.secure
+    /// The application protocols that are agreed to, the best first (ALPN, RFC 7301). A client that offers none of them is refused; one that offers none at all
+    /// is not.
+    public var applicationProtocols: [String] = []
+    /// How many sessions are remembered for clients that resume by session identifier.
+    public var sessionCount = 1024
+    /// For how long sessions may be resumed, by ticket (RFC 5077) or identifier, in seconds; 0 for not at all.
+    public var sessionSeconds = 86_400
+    /// Until when a handshake must be over.
+    public var handshakeTime = Duration.seconds(10)
+    /// How many handshakes may be under way; further clients wait in the system's line.
+    public var handshakeCount = 256
+
+    /// A server with certificates.
+    public init(certificates: [TLSCertificate]) { self.certificates = certificates }
+
+    /// A server whose clients have pre-shared keys.
+    public init(preSharedKeys: @escaping @Sendable (_ identity: [UInt8]) -> SecretBytes?) {
+        certificates = []
+        self.preSharedKeys = preSharedKeys
     }
 }
 #endif

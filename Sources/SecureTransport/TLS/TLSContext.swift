@@ -1,56 +1,182 @@
 #if !hasFeature(Embedded)
 // TLS on the Cortex-M needs a configuration of mbedTLS that is not chosen yet; until then these files are for hosts.
 internal import CMbedTLS
+internal import Kernel
 
-/// A ``TLSConfiguration`` in the form that mbedTLS works with; parsed once, used by any number of streams of any loop.
+/// A configuration of a client or a server in the form that mbedTLS works with; parsed once, used by any number of streams of any loop.
 ///
 /// mbedTLS keeps the addresses of what a configuration is made of: they are allocated here, and live as long as this.
 @safe
 final class TLSContext: @unchecked Sendable {
-    // @unchecked: nothing changes after `init` but the random number generator, which mbedTLS locks (MBEDTLS_THREADING_C).
-    let configuration: TLSConfiguration
+    // @unchecked: nothing changes after `init` but the random number generator, the tickets' keys and the cache, which mbedTLS locks
+    // (MBEDTLS_THREADING_C).
     let config: UnsafeMutablePointer<mbedtls_ssl_config> = .allocate(capacity: 1)
+    let isServer: Bool
+    let verification: TLSVerification
+    /// The name that the server's certificate must be for, if not the host's.
+    let serverName: [UInt8]?
+    let sessions: TLSSessionStore?
+    /// What a session that may be resumed depends on, beside the server.
+    private(set) var fingerprint: [UInt8] = []
+    let preSharedKeys: (@Sendable ([UInt8]) -> SecretBytes?)?
+
     private let entropy: UnsafeMutablePointer<mbedtls_entropy_context> = .allocate(capacity: 1)
     private let random: UnsafeMutablePointer<mbedtls_ctr_drbg_context> = .allocate(capacity: 1)
     private let anchors: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
-    private let chain: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
-    private let privateKey: UnsafeMutablePointer<mbedtls_pk_context> = .allocate(capacity: 1)
+    private let revoked: UnsafeMutablePointer<mbedtls_x509_crl> = .allocate(capacity: 1)
     private let profile: UnsafeMutablePointer<mbedtls_x509_crt_profile> = .allocate(capacity: 1)
+    private let tickets: UnsafeMutablePointer<mbedtls_ssl_ticket_context> = .allocate(capacity: 1)
+    private let cache: UnsafeMutablePointer<mbedtls_ssl_cache_context> = .allocate(capacity: 1)
+    private var own: [OwnCertificate] = []
     private let suites: UnsafeMutableBufferPointer<Int32>
+    private let protocols: ProtocolList
 
+    /// A certificate chain and its key.
+    @safe private final class OwnCertificate {
+        let chain: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
+        let privateKey: UnsafeMutablePointer<mbedtls_pk_context> = .allocate(capacity: 1)
+
+        init() {
+            unsafe mbedtls_x509_crt_init(chain)
+            unsafe mbedtls_pk_init(privateKey)
+        }
+
+        deinit {
+            unsafe mbedtls_pk_free(privateKey)
+            unsafe mbedtls_x509_crt_free(chain)
+            unsafe privateKey.deallocate()
+            unsafe chain.deallocate()
+        }
+    }
+
+    /// The names of protocols as mbedTLS wants them: zero-terminated, and so their list.
+    @safe private final class ProtocolList {
+        let names: UnsafeMutableBufferPointer<UnsafePointer<CChar>?>
+        let isEmpty: Bool
+
+        init(_ protocols: [String]) {
+            isEmpty = protocols.isEmpty
+            unsafe names = .allocate(capacity: protocols.count + 1)
+            for (index, name) in protocols.enumerated() {
+                let bytes = Array(name.utf8CString)
+                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+                unsafe copy.initialize(from: bytes, count: bytes.count)
+                unsafe names[index] = UnsafePointer(copy)
+            }
+            unsafe names[protocols.count] = nil
+        }
+
+        deinit {
+            for index in unsafe names.indices { unsafe names[index]?.deallocate() }
+            unsafe names.deallocate()
+        }
+    }
+
+    /// What a client does.
     init(_ configuration: TLSConfiguration) throws(SecureTransportError) {
-        self.configuration = configuration
-        let numbers = Self.suiteNumbers(configuration)
-        unsafe suites = .allocate(capacity: numbers.count + 1)
-        for (index, number) in (numbers + [0]).enumerated() { unsafe suites[index] = number }
+        isServer = false
+        verification = configuration.verification
+        serverName = configuration.serverName
+        sessions = configuration.sessions
+        preSharedKeys = nil
+        protocols = ProtocolList(configuration.applicationProtocols)
+        var hasKey = false
+        if case .preSharedKey = configuration.identity { hasKey = true }
+        unsafe suites = Self.suiteList(
+            hasCertificates: !hasKey,
+            hasKeys: hasKey,
+            isLegacy: configuration.suites == .legacyPreSharedKey
+        )
+        initialize()
+        try setUp()
+        unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED)
+        if let limit = configuration.recordLimit {
+            try check(unsafe mbedtls_ssl_conf_max_frag_len(config, limit.rawValue), .other)
+        }
+        switch configuration.identity {
+        case .anonymous: break
+        case .preSharedKey(let identity, let key): try setKey(identity, key)
+        case .certificate(let certificate): try add(certificate)
+        }
+        if !hasKey { try setTrust(configuration.trust) }
+        fingerprint = Self.fingerprint(of: configuration)
+    }
+
+    /// What a server does.
+    init(_ configuration: TLSServerConfiguration) throws(SecureTransportError) {
+        isServer = true
+        verification = configuration.verification
+        serverName = nil
+        sessions = nil
+        preSharedKeys = configuration.preSharedKeys
+        protocols = ProtocolList(configuration.applicationProtocols)
+        unsafe suites = Self.suiteList(
+            hasCertificates: !configuration.certificates.isEmpty,
+            hasKeys: configuration.preSharedKeys != nil,
+            isLegacy: configuration.suites == .legacyPreSharedKey
+        )
+        initialize()
+        try setUp()
+        for certificate in configuration.certificates { try add(certificate) }
+        switch configuration.clientCertificates {
+        case .none: unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_NONE)
+        case .optional(let trust):
+            // What is shown must be good, which the verification sees to.
+            unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_OPTIONAL)
+            try setTrust(trust)
+        case .required(let trust):
+            unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED)
+            try setTrust(trust)
+        }
+        if preSharedKeys != nil {
+            unsafe mbedtls_ssl_conf_psk_cb(config, findKey, Unmanaged.passUnretained(self).toOpaque())
+        }
+        let seconds = configuration.sessionSeconds
+        guard seconds > 0 else { return }
+        try check(unsafe cmbedtls_ticket_setup(tickets, random, UInt32(clamping: seconds)), .other)
+        unsafe cmbedtls_use_tickets(config, tickets)
+        unsafe mbedtls_ssl_cache_set_max_entries(cache, Int32(clamping: configuration.sessionCount))
+        unsafe mbedtls_ssl_cache_set_timeout(cache, Int32(clamping: seconds))
+        unsafe cmbedtls_use_cache(config, cache)
+    }
+
+    private func initialize() {
         unsafe mbedtls_ssl_config_init(config)
         unsafe mbedtls_entropy_init(entropy)
         unsafe mbedtls_ctr_drbg_init(random)
         unsafe mbedtls_x509_crt_init(anchors)
-        unsafe mbedtls_x509_crt_init(chain)
-        unsafe mbedtls_pk_init(privateKey)
+        unsafe mbedtls_x509_crl_init(revoked)
+        unsafe mbedtls_ssl_ticket_init(tickets)
+        unsafe mbedtls_ssl_cache_init(cache)
         unsafe cmbedtls_fill_profile(profile)
+    }
+
+    private func setUp() throws(SecureTransportError) {
         try check(unsafe cmbedtls_seed(random, entropy), .entropy)
-        try check(unsafe cmbedtls_defaults_for_tls_client(config), .other)
+        try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, 0), .other)
         unsafe cmbedtls_use_drbg(config, random)
         unsafe mbedtls_ssl_conf_ciphersuites(config, suites.baseAddress)
         unsafe mbedtls_ssl_conf_cert_profile(config, profile)
-        unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED)
-        try setIdentity()
-        if case .preSharedKey = configuration.identity { return }
-        try setTrust()
+        if !protocols.isEmpty {
+            try check(
+                unsafe mbedtls_ssl_conf_alpn_protocols(config, protocols.names.baseAddress),
+                .applicationProtocols
+            )
+        }
     }
 
     deinit {
         unsafe mbedtls_ssl_config_free(config)
-        unsafe mbedtls_pk_free(privateKey)
-        unsafe mbedtls_x509_crt_free(chain)
+        unsafe mbedtls_ssl_cache_free(cache)
+        unsafe mbedtls_ssl_ticket_free(tickets)
+        unsafe mbedtls_x509_crl_free(revoked)
         unsafe mbedtls_x509_crt_free(anchors)
         unsafe mbedtls_ctr_drbg_free(random)
         unsafe mbedtls_entropy_free(entropy)
         unsafe config.deallocate()
-        unsafe privateKey.deallocate()
-        unsafe chain.deallocate()
+        unsafe cache.deallocate()
+        unsafe tickets.deallocate()
+        unsafe revoked.deallocate()
         unsafe anchors.deallocate()
         unsafe random.deallocate()
         unsafe entropy.deallocate()
@@ -66,46 +192,53 @@ final class TLSContext: @unchecked Sendable {
         }
     }
 
-    private func setIdentity() throws(SecureTransportError) {
-        switch configuration.identity {
-        case .anonymous: break
-        case .preSharedKey(let identity, let key):
-            guard !identity.isEmpty, key.count > 0 else { throw .badConfiguration(.preSharedKey, code: 0) }
-            let result = key.withBytes { key in
-                unsafe key.withUnsafeBufferPointer {
-                    unsafe mbedtls_ssl_conf_psk(config, $0.baseAddress, $0.count, identity, identity.count)
-                }
+    private func setKey(_ identity: [UInt8], _ key: SecretBytes) throws(SecureTransportError) {
+        guard !identity.isEmpty, key.count > 0 else { throw .badConfiguration(.preSharedKey, code: 0) }
+        let result = key.withBytes { key in
+            unsafe key.withUnsafeBufferPointer {
+                unsafe mbedtls_ssl_conf_psk(config, $0.baseAddress, $0.count, identity, identity.count)
             }
-            try check(result, .preSharedKey)
-        case .certificate(let certificates, let key, let password):
-            try check(unsafe Self.parse(certificates, into: chain), .certificateChain)
-            let result = key.withBytes { key in
-                var bytes = Self.terminated(key)
-                defer { unsafe mbedtls_platform_zeroize(&bytes, bytes.count) }
-                guard let password else {
-                    return unsafe cmbedtls_pk_parse_key(privateKey, bytes, bytes.count, nil, 0, random)
-                }
-                return password.withBytes { password in
-                    unsafe password.withUnsafeBufferPointer {
-                        unsafe cmbedtls_pk_parse_key(privateKey, bytes, bytes.count, $0.baseAddress, $0.count, random)
-                    }
-                }
-            }
-            try check(result, .privateKey)
-            try check(unsafe cmbedtls_key_matches(chain, privateKey, random), .keyDoesNotMatchCertificate)
-            try check(unsafe mbedtls_ssl_conf_own_cert(config, chain, privateKey), .certificateChain)
         }
+        try check(result, .preSharedKey)
     }
 
-    private func setTrust() throws(SecureTransportError) {
-        switch configuration.trust {
+    private func add(_ certificate: TLSCertificate) throws(SecureTransportError) {
+        let own = OwnCertificate()
+        self.own.append(own)
+        try check(unsafe Self.parse(certificate.chain, into: own.chain), .certificateChain)
+        let result = certificate.privateKey.withBytes { key in
+            var bytes = Self.terminated(key)
+            defer { bytes.wipe() }
+            guard let password = certificate.password else {
+                return unsafe cmbedtls_pk_parse_key(own.privateKey, bytes, bytes.count, nil, 0, random)
+            }
+            return password.withBytes { password in
+                unsafe password.withUnsafeBufferPointer {
+                    unsafe cmbedtls_pk_parse_key(own.privateKey, bytes, bytes.count, $0.baseAddress, $0.count, random)
+                }
+            }
+        }
+        try check(result, .privateKey)
+        try check(unsafe cmbedtls_key_matches(own.chain, own.privateKey, random), .keyDoesNotMatchCertificate)
+        try check(unsafe mbedtls_ssl_conf_own_cert(config, own.chain, own.privateKey), .certificateChain)
+    }
+
+    private func setTrust(_ trust: TLSTrust) throws(SecureTransportError) {
+        switch trust {
         case .anchors(let certificates): try check(unsafe Self.parse(certificates, into: anchors), .anchors)
         case .system:
             // A few that mbedTLS cannot read are no reason to trust none.
             let result = unsafe mbedtls_x509_crt_parse_file(anchors, "/etc/ssl/certs/ca-certificates.crt")
             try check(min(result, 0), .anchors)
         }
-        unsafe mbedtls_ssl_conf_ca_chain(config, anchors, nil)
+        guard !verification.revocationLists.isEmpty else {
+            unsafe mbedtls_ssl_conf_ca_chain(config, anchors, nil)
+            return
+        }
+        let revocationLists = verification.revocationLists
+        let lists = Self.terminated(revocationLists.span)
+        try check(unsafe mbedtls_x509_crl_parse(revoked, lists, lists.count), .revocationLists)
+        unsafe mbedtls_ssl_conf_ca_chain(config, anchors, revoked)
     }
 
     /// Parses one certificate or several; the number of those that could not be read counts as an error.
@@ -119,32 +252,82 @@ final class TLSContext: @unchecked Sendable {
     private static func terminated(_ bytes: Span<UInt8>) -> [UInt8] {
         var copy: [UInt8] = []
         copy.reserveCapacity(bytes.count + 1)
-        for index in bytes.indices { copy.append(bytes[index]) }
+        copy.append(bytes)
         // DER starts with a SEQUENCE.
         if copy.first != 0x30 { copy.append(0) }
         return copy
     }
 
-    private static func suiteNumbers(_ configuration: TLSConfiguration) -> [Int32] {
-        // With a pre-shared key nothing else is offered: some servers would choose a certificate suite and then fail.
-        guard case .preSharedKey = configuration.identity else {
-            return [
+    /// The suites, the best first, and a zero behind them.
+    private static func suiteList(
+        hasCertificates: Bool,
+        hasKeys: Bool,
+        isLegacy: Bool
+    ) -> UnsafeMutableBufferPointer<Int32> {
+        // A client with a pre-shared key offers nothing else: some servers would choose a certificate suite and then fail.
+        var numbers: [Int32] = []
+        if hasCertificates {
+            numbers += [
                 MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
                 MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
                 MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
                 MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             ]
         }
-        let secure = [
-            MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,
-            MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
-            MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
-        ]
-        switch configuration.suites {
-        case .secure: return secure
-        case .legacyPreSharedKey:
-            return secure + [MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA, MBEDTLS_TLS_PSK_WITH_AES_256_CBC_SHA]
+        if hasKeys {
+            numbers += [
+                MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,
+                MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
+                MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
+            ]
+            if isLegacy { numbers += [MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA, MBEDTLS_TLS_PSK_WITH_AES_256_CBC_SHA] }
         }
+        let list = UnsafeMutableBufferPointer<Int32>.allocate(capacity: numbers.count + 1)
+        for (index, number) in (numbers + [0]).enumerated() { unsafe list[index] = number }
+        return unsafe list
+    }
+
+    /// Two clients of one fingerprint trust the same, and are the same.
+    private static func fingerprint(of configuration: TLSConfiguration) -> [UInt8] {
+        var parts: [UInt8] = []
+        func add(_ bytes: [UInt8]) { parts += Digest.sha256(bytes.span) }
+        switch configuration.identity {
+        case .anonymous: add([0])
+        case .preSharedKey(let identity, let key):
+            add([1])
+            add(identity)
+            parts += key.withBytes { Digest.sha256($0) }
+        case .certificate(let certificate):
+            add([2])
+            add(certificate.chain)
+        }
+        switch configuration.trust {
+        case .anchors(let anchors): add(anchors)
+        case .system: add([])
+        }
+        add(configuration.verification.revocationLists)
+        for key in configuration.verification.pinnedKeys { add(key) }
+        add(configuration.serverName ?? [])
+        for name in configuration.applicationProtocols { add(Array(name.utf8)) }
+        add([configuration.suites == .secure ? 0 : 1])
+        return Digest.sha256(parts.span)
+    }
+}
+
+/// Gives a handshake the key of the client that wants to log in.
+private func findKey(
+    _ context: UnsafeMutableRawPointer?,
+    _ ssl: UnsafeMutablePointer<mbedtls_ssl_context>?,
+    _ identity: UnsafePointer<UInt8>?,
+    _ count: Int
+) -> Int32 {
+    guard let context = unsafe context else { return MBEDTLS_ERR_SSL_INTERNAL_ERROR }
+    let name = unsafe Array(UnsafeBufferPointer(start: identity, count: count))
+    let lookUp = unsafe Unmanaged<TLSContext>.fromOpaque(context).takeUnretainedValue().preSharedKeys
+    guard let key = lookUp?(name), key.count > 0 else { return MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY }
+    unsafe TLSEngine.of(ssl)?.peerIdentity = name
+    return key.withBytes { key in
+        unsafe key.withUnsafeBufferPointer { unsafe mbedtls_ssl_set_hs_psk(ssl, $0.baseAddress, $0.count) }
     }
 }
 #endif

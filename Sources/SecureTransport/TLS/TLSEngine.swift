@@ -20,35 +20,109 @@ final class TLSEngine {
     private let ssl: UnsafeMutablePointer<mbedtls_ssl_context> = .allocate(capacity: 1)
     private let wantedName: [UInt8]
     private let wantedAddress: [UInt8]
+    /// Where the session is kept for the next time, on a client.
+    private let sessionKey: [UInt8]
+    private var offered: SecretBytes?
     private var input = unsafe UnsafeBufferPointer<UInt8>(start: nil, count: 0)
     private var write: ((Span<UInt8>) -> Int)?
     /// How many bytes are in a record that waits for room below.
     private var blockedCount = 0
-    fileprivate var rejectedNames: [String] = []
+    private var findings: [CertificateRejection.Finding] = []
+    private var peerNames: [String] = []
+    /// The identity that the client of a server has logged in with.
+    var peerIdentity: [UInt8]?
+    /// Whether the handshake has resumed an earlier session.
+    private(set) var isResumed = false
 
-    /// A session with the server of the name `host`. `write` sends and returns how many bytes were taken.
-    init(_ context: TLSContext, host: [UInt8], write: @escaping (Span<UInt8>) -> Int) throws(SecureTransportError) {
+    /// A session of `context`: with the server at `host` and `port`, or, of a server, with whoever comes. `write` sends and returns how many bytes were
+    /// taken.
+    init(
+        _ context: TLSContext,
+        host: [UInt8] = [],
+        port: UInt16 = 0,
+        write: @escaping (Span<UInt8>) -> Int
+    ) throws(SecureTransportError) {
         self.context = context
         self.write = write
-        wantedName = context.configuration.serverName ?? host
-        wantedAddress = Self.octets(of: wantedName)
+        wantedName = context.serverName ?? host
+        wantedAddress = context.isServer ? [] : Self.octets(of: wantedName)
+        sessionKey = context.fingerprint + [UInt8(port >> 8), UInt8(port & 255)] + host
         unsafe mbedtls_ssl_init(ssl)
         let result = unsafe mbedtls_ssl_setup(ssl, context.config)
         guard result == 0 else { throw .outOfMemory }
+        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+        unsafe cmbedtls_set_user(ssl, me, sendBytes, receiveBytes)
+        unsafe mbedtls_ssl_set_verify(ssl, verifyCertificate, me)
+        guard !context.isServer else { return }
         // An address is no server name (RFC 6066, 3), and mbedTLS would not look for it among the alternative names.
         if wantedAddress.isEmpty {
             guard !wantedName.contains(0) else { throw .badConfiguration(.serverName, code: 0) }
             let result = unsafe mbedtls_ssl_set_hostname(ssl, String(decoding: wantedName, as: UTF8.self))
             guard result == 0 else { throw .badConfiguration(.serverName, code: result) }
         }
-        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
-        unsafe mbedtls_ssl_set_bio(ssl, me, sendBytes, receiveBytes, nil)
-        unsafe mbedtls_ssl_set_verify(ssl, verifyCertificate, me)
+        offerSession()
     }
 
     deinit {
         unsafe mbedtls_ssl_free(ssl)
         unsafe ssl.deallocate()
+    }
+
+    // MARK: Sessions
+
+    private func offerSession() {
+        guard let saved = context.sessions?.session(for: sessionKey) else { return }
+        let isOffered = unsafe Self.withSession(saved) { unsafe mbedtls_ssl_set_session(ssl, $0) == 0 }
+        if isOffered == true { offered = saved } else { context.sessions?.set(nil, for: sessionKey) }
+    }
+
+    /// Keeps the session for the next time.
+    private func keepSession() {
+        var session = unsafe mbedtls_ssl_session()
+        unsafe mbedtls_ssl_session_init(&session)
+        defer { unsafe mbedtls_ssl_session_free(&session) }
+        guard unsafe mbedtls_ssl_get_session(ssl, &session) == 0 else { return }
+        if let offered {
+            isResumed = unsafe Self.withSession(offered) { unsafe cmbedtls_same_session($0, &session) == 1 } ?? false
+        }
+        guard let store = context.sessions else { return }
+        var count = 0
+        _ = unsafe mbedtls_ssl_session_save(&session, nil, 0, &count)
+        var bytes = [UInt8](repeating: 0, count: count)
+        defer { bytes.wipe() }
+        guard count > 0, unsafe mbedtls_ssl_session_save(&session, &bytes, bytes.count, &count) == 0 else { return }
+        store.set(SecretBytes(bytes), for: sessionKey)
+    }
+
+    /// Calls `body` with a session that was saved; `nil` if it cannot be read.
+    private static func withSession<Result>(
+        _ saved: SecretBytes,
+        _ body: (UnsafeMutablePointer<mbedtls_ssl_session>) -> Result
+    ) -> Result? {
+        var session = unsafe mbedtls_ssl_session()
+        unsafe mbedtls_ssl_session_init(&session)
+        defer { unsafe mbedtls_ssl_session_free(&session) }
+        let result = saved.withBytes { bytes in
+            unsafe bytes.withUnsafeBufferPointer {
+                unsafe mbedtls_ssl_session_load(&session, $0.baseAddress, $0.count)
+            }
+        }
+        return result == 0 ? unsafe body(&session) : nil
+    }
+
+    // MARK: What was agreed on
+
+    /// The name of the cipher suite, as mbedTLS has it: `TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256`.
+    var suite: String { unsafe mbedtls_ssl_get_ciphersuite(ssl).map { unsafe String(cString: $0) } ?? "" }
+
+    var version: String { unsafe mbedtls_ssl_get_version(ssl).map { unsafe String(cString: $0) } ?? "" }
+
+    var applicationProtocol: String? {
+        unsafe mbedtls_ssl_get_alpn_protocol(ssl).map { unsafe String(cString: $0) }
+    }
+
+    var peerCertificate: PeerCertificate? {
+        unsafe mbedtls_ssl_get_peer_cert(ssl).map { PeerCertificate($0, depth: 0) }
     }
 
     /// Lets go of the stream below: nothing is written any more.
@@ -65,7 +139,24 @@ final class TLSEngine {
         }
     }
 
-    func handshake() throws(SecureTransportError) -> Outcome { try outcome(unsafe mbedtls_ssl_handshake(ssl)) }
+    func handshake() throws(SecureTransportError) -> Outcome {
+        do throws(SecureTransportError) {
+            let outcome = try outcome(unsafe mbedtls_ssl_handshake(ssl))
+            if outcome == .done {
+                if context.isServer, rejection.problems != [] {
+                    // Where clients need not show a certificate, mbedTLS lets pass what it has found last.
+                    _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.badCertificate.rawValue)
+                    throw .certificateRejected(rejection)
+                }
+                keepSession()
+            }
+            return outcome
+        } catch {
+            // A session that the server chokes on is not offered again.
+            if offered != nil { context.sessions?.set(nil, for: sessionKey) }
+            throw error
+        }
+    }
 
     /// Reads decrypted bytes, one record at most, and gives them to `body`.
     func read(_ body: (Span<UInt8>) -> Void) throws(SecureTransportError) -> Outcome {
@@ -95,6 +186,19 @@ final class TLSEngine {
 
     func closeNotify() throws(SecureTransportError) -> Outcome { try outcome(unsafe mbedtls_ssl_close_notify(ssl)) }
 
+    /// What was found of the peer's certificates.
+    private var rejection: CertificateRejection {
+        // Of a certificate that is not there, or was not looked at, nothing was found.
+        let flags = unsafe mbedtls_ssl_get_verify_result(ssl)
+        let found = findings.reduce(flags == .max ? 0 : flags & 0x0F_FF3F) { $0 | $1.problems.rawValue }
+        return CertificateRejection(
+            problems: CertificateProblems(rawValue: found),
+            findings: findings,
+            names: peerNames,
+            wanted: String(decoding: wantedName, as: UTF8.self)
+        )
+    }
+
     private func outcome(_ result: Int32) throws(SecureTransportError) -> Outcome {
         switch result {
         case 0: return .done
@@ -104,12 +208,15 @@ final class TLSEngine {
             let alert = unsafe cmbedtls_last_alert(ssl)
             throw alert >= 0
                 ? .alertReceived(TLSAlert(rawValue: UInt8(truncatingIfNeeded: alert))) : .protocolFailure(code: result)
-        case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED:
-            throw .certificateRejected(
-                CertificateProblems(rawValue: unsafe mbedtls_ssl_get_verify_result(ssl)),
-                names: rejectedNames,
-                wanted: String(decoding: wantedName, as: UTF8.self)
-            )
+        case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED, MBEDTLS_ERR_X509_FATAL_ERROR: throw .certificateRejected(rejection)
+        case MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE where rejection.problems != []:
+            // mbedTLS looks at what a certificate may be used for after all else.
+            throw .certificateRejected(rejection)
+        case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
+            _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.handshakeFailure.rawValue)
+            throw .certificateRejected(CertificateRejection(problems: .missing, findings: [], names: [], wanted: ""))
+        case MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY: throw .unknownIdentity
+        case MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN: throw .nothingInCommon
         case MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_ERR_X509_ALLOC_FAILED: throw .outOfMemory
         default: throw .protocolFailure(code: result)
         }
@@ -132,18 +239,54 @@ final class TLSEngine {
         return Int32(count)
     }
 
-    fileprivate func verify(_ certificate: UnsafeMutablePointer<mbedtls_x509_crt>, _ flags: inout UInt32) {
-        if !wantedAddress.isEmpty, unsafe cmbedtls_has_address(certificate, wantedAddress, wantedAddress.count) == 0 {
+    /// Looks at a certificate of the peer's chain, from the last issuer to the peer's own. Returns an error of mbedTLS to end the handshake at once.
+    fileprivate func verify(
+        _ certificate: UnsafeMutablePointer<mbedtls_x509_crt>,
+        _ depth: Int,
+        _ flags: inout UInt32
+    ) -> Int32 {
+        let rules = context.verification
+        if let clock = rules.clock {
+            let now = clock()
+            flags &= ~(CertificateProblems.expired.rawValue | CertificateProblems.notYetValid.rawValue)
+            if unsafe now > PeerCertificate.seconds(certificate.pointee.valid_to) {
+                flags |= CertificateProblems.expired.rawValue
+            }
+            if unsafe now < PeerCertificate.seconds(certificate.pointee.valid_from) {
+                flags |= CertificateProblems.notYetValid.rawValue
+            }
+        }
+        let isOwn = depth == 0
+        if isOwn, !wantedAddress.isEmpty,
+            unsafe cmbedtls_has_address(certificate, wantedAddress, wantedAddress.count) == 0
+        {
             flags |= CertificateProblems.wrongName.rawValue
         }
-        var names: [String] = []
-        while names.count < 16 {
-            var name = [CChar](repeating: 0, count: 256)
-            let count = unsafe cmbedtls_name(certificate, Int32(names.count), &name, name.count)
-            guard count > 0 else { break }
-            names.append(String(decoding: name[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self))
+        guard flags != 0 || rules.verify != nil || isOwn && !rules.pinnedKeys.isEmpty || isOwn && !findings.isEmpty
+        else {
+            return 0
         }
-        rejectedNames = names
+        let shown = PeerCertificate(certificate, depth: depth)
+        if isOwn {
+            peerNames = shown.names
+            if !rules.pinnedKeys.isEmpty, !rules.pinnedKeys.contains(shown.keyHash) {
+                flags |= CertificateProblems.notPinned.rawValue
+            }
+        }
+        if let verify = rules.verify { flags = verify(shown, CertificateProblems(rawValue: flags)).rawValue }
+        if flags != 0 {
+            findings.append(
+                CertificateRejection.Finding(certificate: shown, problems: CertificateProblems(rawValue: flags))
+            )
+        }
+        // Of a client that need not show one, mbedTLS would let a bad certificate pass.
+        return context.isServer && isOwn && !findings.isEmpty ? MBEDTLS_ERR_X509_FATAL_ERROR : 0
+    }
+
+    /// The engine that a session of mbedTLS belongs to.
+    static func of(_ ssl: UnsafeMutablePointer<mbedtls_ssl_context>?) -> TLSEngine? {
+        guard let ssl = unsafe ssl else { return nil }
+        return unsafe engine(cmbedtls_user(ssl))
     }
 
     /// The octets of an address in text form; none for a name.
@@ -180,10 +323,9 @@ private func verifyCertificate(
     _ depth: Int32,
     _ flags: UnsafeMutablePointer<UInt32>?
 ) -> Int32 {
-    // Only the server's own certificate has a name to compare.
-    if depth == 0, let certificate = unsafe certificate, let flags = unsafe flags {
-        unsafe engine(context)?.verify(certificate, &flags.pointee)
+    guard let certificate = unsafe certificate, let flags = unsafe flags, let engine = unsafe engine(context) else {
+        return MBEDTLS_ERR_X509_FATAL_ERROR
     }
-    return 0
+    return unsafe engine.verify(certificate, Int(depth), &flags.pointee)
 }
 #endif
