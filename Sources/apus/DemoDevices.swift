@@ -80,10 +80,12 @@ struct CertificateDevice: DemoDevice {
             credential: .certificate
         )
         let configuration = TLSConfiguration(
-            identity: .certificate(TLSCertificate(
-                chain: try readFile(certificatePath),
-                privateKey: SecretBytes(try readFile(privateKeyPath))
-            )),
+            identity: .certificate(
+                TLSCertificate(
+                    chain: try readFile(certificatePath),
+                    privateKey: SecretBytes(try readFile(privateKeyPath))
+                )
+            ),
             trust: .anchors(try readFile(hub.authorityCertificatePath))
         )
         let network = try await openNetwork(modem: nil, tls: configuration)

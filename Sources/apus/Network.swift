@@ -49,10 +49,12 @@ func tlsConfiguration(_ arguments: Arguments) throws -> TLSConfiguration? {
     configuration.trust = .anchors(try readFile(anchors))
     if let certificate = arguments["cert"] {
         guard let key = arguments["key"] else { throw UsageError("--cert needs --key") }
-        configuration.identity = .certificate(TLSCertificate(
-            chain: try readFile(certificate),
-            privateKey: SecretBytes(try readFile(key))
-        ))
+        configuration.identity = .certificate(
+            TLSCertificate(
+                chain: try readFile(certificate),
+                privateKey: SecretBytes(try readFile(key))
+            )
+        )
     }
     return configuration
 }

@@ -137,10 +137,12 @@ import Testing
         trusting anchor: TestCertificate
     ) throws -> TLSConfiguration {
         TLSConfiguration(
-            identity: .certificate(TLSCertificate(
-                chain: try readFile(certificate.path),
-                privateKey: SecretBytes(try readFile(certificate.keyPath))
-            )),
+            identity: .certificate(
+                TLSCertificate(
+                    chain: try readFile(certificate.path),
+                    privateKey: SecretBytes(try readFile(certificate.keyPath))
+                )
+            ),
             trust: .anchors(try readFile(anchor.path))
         )
     }
