@@ -16,6 +16,7 @@
 #include <mbedtls/ssl.h>
 #include <mbedtls/ssl_cache.h>
 #include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/ssl_cookie.h>
 #include <mbedtls/ssl_ticket.h>
 #include <mbedtls/x509_crl.h>
 #include <mbedtls/x509_crt.h>
@@ -130,6 +131,14 @@ static inline int cmbedtls_same_session(const mbedtls_ssl_session *a, const mbed
 #else
     return memcmp(a->MBEDTLS_PRIVATE(master), b->MBEDTLS_PRIVATE(master), sizeof a->MBEDTLS_PRIVATE(master)) == 0;
 #endif
+}
+
+static inline int cmbedtls_cookie_setup(mbedtls_ssl_cookie_ctx *cookies, mbedtls_ctr_drbg_context *random) {
+    return mbedtls_ssl_cookie_setup(cookies, mbedtls_ctr_drbg_random, random);
+}
+
+static inline void cmbedtls_use_cookies(mbedtls_ssl_config *config, mbedtls_ssl_cookie_ctx *cookies) {
+    mbedtls_ssl_conf_dtls_cookies(config, mbedtls_ssl_cookie_write, mbedtls_ssl_cookie_check, cookies);
 }
 
 static inline int cmbedtls_ticket_setup(mbedtls_ssl_ticket_context *tickets, mbedtls_ctr_drbg_context *random, uint32_t seconds) {

@@ -1,5 +1,5 @@
 public import Kernel
-import SAL
+public import SAL
 
 /// Hosts in memory, and the ways between them: what a network does to streams and datagrams, from a seed, in virtual or in real time.
 ///
@@ -85,6 +85,12 @@ public final class SimulatedNetwork: @unchecked Sendable {
     }
 
     // MARK: Datagrams
+
+    /// Has a datagram arrive that nobody has sent, as an attacker on the way may: at once, from whoever it claims.
+    public func inject(_ bytes: [UInt8], from sender: SocketAddress, to receiver: SocketAddress) {
+        after(.zero) { [self] in hosts[receiver.address]?.received(bytes, from: sender, to: receiver, truncated: false)
+        }
+    }
 
     func carry(_ bytes: [UInt8], from sender: SocketAddress, to receiver: SocketAddress) {
         let conditions = conditions(from: sender.address, to: receiver.address)

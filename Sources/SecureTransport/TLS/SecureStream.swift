@@ -86,15 +86,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
 
     /// What the two ends have agreed on; `nil` before the handshake is over, and after the end.
     public var agreement: TLSAgreement? {
-        guard let engine, isAgreed else { return nil }
-        return TLSAgreement(
-            version: engine.version,
-            suite: engine.suite,
-            applicationProtocol: engine.applicationProtocol,
-            isResumed: engine.isResumed,
-            peerCertificate: engine.peerCertificate,
-            peerIdentity: engine.peerIdentity
-        )
+        isAgreed ? engine?.agreement : nil
     }
 
     private var isAgreed: Bool {
@@ -234,6 +226,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
                 switch outcome {
                 case .done: continue
                 case .blocked: return
+                case .unverified, .reconnects: throw .protocolFailure(code: 0)
                 case .ended:
                     // The answer; what waits to be sent is discarded (RFC 5246, 7.2.1).
                     _ = try? engine.closeNotify()

@@ -12,6 +12,8 @@ final class TLSContext: @unchecked Sendable {
     // (MBEDTLS_THREADING_C).
     let config: UnsafeMutablePointer<mbedtls_ssl_config> = .allocate(capacity: 1)
     let isServer: Bool
+    /// Whether it is DTLS, over datagrams.
+    let isDatagram: Bool
     let verification: TLSVerification
     /// The name that the server's certificate must be for, if not the host's.
     let serverName: [UInt8]?
@@ -27,6 +29,7 @@ final class TLSContext: @unchecked Sendable {
     private let profile: UnsafeMutablePointer<mbedtls_x509_crt_profile> = .allocate(capacity: 1)
     private let tickets: UnsafeMutablePointer<mbedtls_ssl_ticket_context> = .allocate(capacity: 1)
     private let cache: UnsafeMutablePointer<mbedtls_ssl_cache_context> = .allocate(capacity: 1)
+    private let cookies: UnsafeMutablePointer<mbedtls_ssl_cookie_ctx> = .allocate(capacity: 1)
     private var own: [OwnCertificate] = []
     private let suites: UnsafeMutableBufferPointer<Int32>
     private let protocols: ProtocolList
@@ -73,8 +76,9 @@ final class TLSContext: @unchecked Sendable {
     }
 
     /// What a client does.
-    init(_ configuration: TLSConfiguration) throws(SecureTransportError) {
+    init(_ configuration: TLSConfiguration, isDatagram: Bool = false) throws(SecureTransportError) {
         isServer = false
+        self.isDatagram = isDatagram
         verification = configuration.verification
         serverName = configuration.serverName
         sessions = configuration.sessions
@@ -85,7 +89,8 @@ final class TLSContext: @unchecked Sendable {
         unsafe suites = Self.suiteList(
             hasCertificates: !hasKey,
             hasKeys: hasKey,
-            isLegacy: configuration.suites == .legacyPreSharedKey
+            isLegacy: configuration.suites == .legacyPreSharedKey,
+            isDatagram: isDatagram
         )
         initialize()
         try setUp()
@@ -99,12 +104,13 @@ final class TLSContext: @unchecked Sendable {
         case .certificate(let certificate): try add(certificate)
         }
         if !hasKey { try setTrust(configuration.trust) }
-        fingerprint = Self.fingerprint(of: configuration)
+        fingerprint = Self.fingerprint(of: configuration) + [isDatagram ? 1 : 0]
     }
 
     /// What a server does.
-    init(_ configuration: TLSServerConfiguration) throws(SecureTransportError) {
+    init(_ configuration: TLSServerConfiguration, isDatagram: Bool = false) throws(SecureTransportError) {
         isServer = true
+        self.isDatagram = isDatagram
         verification = configuration.verification
         serverName = nil
         sessions = nil
@@ -113,7 +119,8 @@ final class TLSContext: @unchecked Sendable {
         unsafe suites = Self.suiteList(
             hasCertificates: !configuration.certificates.isEmpty,
             hasKeys: configuration.preSharedKeys != nil,
-            isLegacy: configuration.suites == .legacyPreSharedKey
+            isLegacy: configuration.suites == .legacyPreSharedKey,
+            isDatagram: isDatagram
         )
         initialize()
         try setUp()
@@ -130,6 +137,10 @@ final class TLSContext: @unchecked Sendable {
         }
         if preSharedKeys != nil {
             unsafe mbedtls_ssl_conf_psk_cb(config, findKey, Unmanaged.passUnretained(self).toOpaque())
+        }
+        if isDatagram {
+            try check(unsafe cmbedtls_cookie_setup(cookies, random), .other)
+            unsafe cmbedtls_use_cookies(config, cookies)
         }
         let seconds = configuration.sessionSeconds
         guard seconds > 0 else { return }
@@ -148,12 +159,13 @@ final class TLSContext: @unchecked Sendable {
         unsafe mbedtls_x509_crl_init(revoked)
         unsafe mbedtls_ssl_ticket_init(tickets)
         unsafe mbedtls_ssl_cache_init(cache)
+        unsafe mbedtls_ssl_cookie_init(cookies)
         unsafe cmbedtls_fill_profile(profile)
     }
 
     private func setUp() throws(SecureTransportError) {
         try check(unsafe cmbedtls_seed(random, entropy), .entropy)
-        try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, 0), .other)
+        try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, isDatagram ? 1 : 0), .other)
         unsafe cmbedtls_use_drbg(config, random)
         unsafe mbedtls_ssl_conf_ciphersuites(config, suites.baseAddress)
         unsafe mbedtls_ssl_conf_cert_profile(config, profile)
@@ -167,6 +179,7 @@ final class TLSContext: @unchecked Sendable {
 
     deinit {
         unsafe mbedtls_ssl_config_free(config)
+        unsafe mbedtls_ssl_cookie_free(cookies)
         unsafe mbedtls_ssl_cache_free(cache)
         unsafe mbedtls_ssl_ticket_free(tickets)
         unsafe mbedtls_x509_crl_free(revoked)
@@ -174,6 +187,7 @@ final class TLSContext: @unchecked Sendable {
         unsafe mbedtls_ctr_drbg_free(random)
         unsafe mbedtls_entropy_free(entropy)
         unsafe config.deallocate()
+        unsafe cookies.deallocate()
         unsafe cache.deallocate()
         unsafe tickets.deallocate()
         unsafe revoked.deallocate()
@@ -262,7 +276,8 @@ final class TLSContext: @unchecked Sendable {
     private static func suiteList(
         hasCertificates: Bool,
         hasKeys: Bool,
-        isLegacy: Bool
+        isLegacy: Bool,
+        isDatagram: Bool
     ) -> UnsafeMutableBufferPointer<Int32> {
         // A client with a pre-shared key offers nothing else: some servers would choose a certificate suite and then fail.
         var numbers: [Int32] = []
@@ -273,6 +288,8 @@ final class TLSContext: @unchecked Sendable {
                 MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
                 MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             ]
+            // What all of CoAP's peers have (RFC 7252, 9.1.3.3); a forged datagram passes with a chance of 1 in 2^64.
+            if isDatagram { numbers.append(MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8) }
         }
         if hasKeys {
             numbers += [
@@ -280,6 +297,7 @@ final class TLSContext: @unchecked Sendable {
                 MBEDTLS_TLS_PSK_WITH_AES_256_GCM_SHA384, MBEDTLS_TLS_PSK_WITH_CHACHA20_POLY1305_SHA256,
                 MBEDTLS_TLS_PSK_WITH_AES_128_CCM,
             ]
+            if isDatagram { numbers.append(MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8) }
             if isLegacy { numbers += [MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA, MBEDTLS_TLS_PSK_WITH_AES_256_CBC_SHA] }
         }
         let list = UnsafeMutableBufferPointer<Int32>.allocate(capacity: numbers.count + 1)

@@ -1,5 +1,6 @@
 #if !hasFeature(Embedded)
 internal import CMbedTLS
+internal import Kernel
 internal import SAL
 
 /// One TLS session of mbedTLS, driven by bytes: the only place that holds its context.
@@ -12,6 +13,10 @@ final class TLSEngine {
         case done
         /// It goes on when there are bytes to read, or room to write.
         case blocked
+        /// The peer must show first that datagrams reach it: no state was kept.
+        case unverified
+        /// The client of a server has begun a new handshake.
+        case reconnects
         /// The peer has said goodbye.
         case ended
     }
@@ -25,6 +30,10 @@ final class TLSEngine {
     private var offered: SecretBytes?
     private var input = unsafe UnsafeBufferPointer<UInt8>(start: nil, count: 0)
     private var write: ((Span<UInt8>) -> Int)?
+    /// When a flight of datagrams is to be sent again, on datagrams: an earlier and a later moment, and who is told of the later.
+    private var retransmission: (intermediate: Duration, final: Duration)?
+    private var clock: (() -> Duration)?
+    private var schedule: ((Duration?) -> Void)?
     /// How many bytes are in a record that waits for room below.
     private var blockedCount = 0
     private var findings: [CertificateRejection.Finding] = []
@@ -66,6 +75,52 @@ final class TLSEngine {
     deinit {
         unsafe mbedtls_ssl_free(ssl)
         unsafe ssl.deallocate()
+    }
+
+    // MARK: Datagrams
+
+    /// Prepares for datagrams of up to `datagramBytes`. `clock` tells the time; `schedule` is told when ``handshake()`` is to be called again though nothing has come,
+    /// or that it is not.
+    func useDatagrams(of datagramBytes: Int, clock: @escaping () -> Duration, schedule: @escaping (Duration?) -> Void) {
+        self.clock = clock
+        self.schedule = schedule
+        unsafe mbedtls_ssl_set_mtu(ssl, UInt16(clamping: datagramBytes))
+        let me = unsafe Unmanaged.passUnretained(self).toOpaque()
+        unsafe mbedtls_ssl_set_timer_cb(ssl, me, setRetransmission, retransmissionState)
+    }
+
+    /// Says who the client is that the next datagrams come from: its cookie is good for that address only.
+    func setPeer(_ address: [UInt8]) { _ = unsafe mbedtls_ssl_set_client_transport_id(ssl, address, address.count) }
+
+    /// Makes the engine what it was at first.
+    func reset() {
+        peerIdentity = nil
+        findings = []
+        peerNames = []
+        retransmission = nil
+        _ = unsafe mbedtls_ssl_session_reset(ssl)
+    }
+
+    /// The longest datagram that can be sent.
+    var maximumPayload: Int { unsafe max(0, Int(mbedtls_ssl_get_max_out_record_payload(ssl))) }
+
+    fileprivate func setTimer(_ intermediate: UInt32, _ final: UInt32) {
+        guard let clock, final > 0 else {
+            retransmission = nil
+            schedule?(nil)
+            return
+        }
+        let now = clock()
+        let end = now + .milliseconds(Int64(final))
+        retransmission = (now + .milliseconds(Int64(intermediate)), end)
+        schedule?(end)
+    }
+
+    /// -1: there is no timer; then how many of its two moments have passed.
+    fileprivate var timerState: Int32 {
+        guard let retransmission, let clock else { return -1 }
+        let now = clock()
+        return now >= retransmission.final ? 2 : now >= retransmission.intermediate ? 1 : 0
     }
 
     // MARK: Sessions
@@ -112,21 +167,24 @@ final class TLSEngine {
 
     // MARK: What was agreed on
 
-    /// The name of the cipher suite, as mbedTLS has it: `TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256`.
-    var suite: String { unsafe mbedtls_ssl_get_ciphersuite(ssl).map { unsafe String(cString: $0) } ?? "" }
-
-    var version: String { unsafe mbedtls_ssl_get_version(ssl).map { unsafe String(cString: $0) } ?? "" }
-
-    var applicationProtocol: String? {
-        unsafe mbedtls_ssl_get_alpn_protocol(ssl).map { unsafe String(cString: $0) }
-    }
-
-    var peerCertificate: PeerCertificate? {
-        unsafe mbedtls_ssl_get_peer_cert(ssl).map { PeerCertificate($0, depth: 0) }
+    /// What the two ends have agreed on, once the handshake is over.
+    var agreement: TLSAgreement {
+        TLSAgreement(
+            version: unsafe mbedtls_ssl_get_version(ssl).map { unsafe String(cString: $0) } ?? "",
+            suite: unsafe mbedtls_ssl_get_ciphersuite(ssl).map { unsafe String(cString: $0) } ?? "",
+            applicationProtocol: unsafe mbedtls_ssl_get_alpn_protocol(ssl).map { unsafe String(cString: $0) },
+            isResumed: isResumed,
+            peerCertificate: unsafe mbedtls_ssl_get_peer_cert(ssl).map { PeerCertificate($0, depth: 0) },
+            peerIdentity: peerIdentity
+        )
     }
 
     /// Lets go of the stream below: nothing is written any more.
-    func detach() { write = nil }
+    func detach() {
+        write = nil
+        clock = nil
+        schedule = nil
+    }
 
     /// Calls `body` while mbedTLS may read from `bytes`; returns how many it has read.
     func receive(_ bytes: Span<UInt8>, _ body: () -> Void) -> Int {
@@ -204,6 +262,9 @@ final class TLSEngine {
         case 0: return .done
         case MBEDTLS_ERR_SSL_WANT_READ, MBEDTLS_ERR_SSL_WANT_WRITE: return .blocked
         case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY: return .ended
+        case MBEDTLS_ERR_SSL_HELLO_VERIFY_REQUIRED: return .unverified
+        case MBEDTLS_ERR_SSL_CLIENT_RECONNECT: return .reconnects
+        case MBEDTLS_ERR_SSL_TIMEOUT: throw .timedOut
         case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
             let alert = unsafe cmbedtls_last_alert(ssl)
             throw alert >= 0
@@ -226,7 +287,8 @@ final class TLSEngine {
 
     fileprivate func send(_ bytes: UnsafeBufferPointer<UInt8>) -> Int32 {
         let count = unsafe write?(Span(_unsafeElements: bytes)) ?? 0
-        return count > 0 ? Int32(count) : MBEDTLS_ERR_SSL_WANT_WRITE
+        // A datagram that could not be sent was lost, as others are.
+        return context.isDatagram ? Int32(bytes.count) : count > 0 ? Int32(count) : MBEDTLS_ERR_SSL_WANT_WRITE
     }
 
     fileprivate func takeInput(_ buffer: UnsafeMutableBufferPointer<UInt8>) -> Int32 {
@@ -235,7 +297,10 @@ final class TLSEngine {
             return MBEDTLS_ERR_SSL_WANT_READ
         }
         unsafe target.update(from: source, count: count)
-        unsafe input = UnsafeBufferPointer(rebasing: input[count...])
+        // Of a datagram there is no second part.
+        unsafe input =
+            context.isDatagram
+            ? UnsafeBufferPointer(start: nil, count: 0) : UnsafeBufferPointer(rebasing: input[count...])
         return Int32(count)
     }
 
@@ -315,6 +380,14 @@ private func receiveBytes(
 ) -> Int32 {
     unsafe engine(context)?.takeInput(UnsafeMutableBufferPointer(start: bytes, count: count))
         ?? MBEDTLS_ERR_SSL_INTERNAL_ERROR
+}
+
+private func setRetransmission(_ context: UnsafeMutableRawPointer?, _ intermediate: UInt32, _ final: UInt32) {
+    unsafe engine(context)?.setTimer(intermediate, final)
+}
+
+private func retransmissionState(_ context: UnsafeMutableRawPointer?) -> Int32 {
+    unsafe engine(context)?.timerState ?? -1
 }
 
 private func verifyCertificate(
