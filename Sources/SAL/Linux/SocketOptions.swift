@@ -22,10 +22,10 @@ public struct SocketOptions: Sendable {
 
     /// Whether small segments are sent at once instead of waiting for the acknowledgement of those before (TCP_NODELAY).
     public var sendsSmallSegments = true
-    /// Whether a silent peer is probed.
+    /// Whether a silent peer is probed. A peer that was sent something and does not acknowledge it is not probed; it is given up after the same time.
     public var keepAlive: KeepAlive?
     /// After how long the stream ends with ``SocketError/timedOut`` when the peer does not acknowledge what it was sent (TCP_USER_TIMEOUT),
-    /// in milliseconds.
+    /// in milliseconds; `nil` for the time that ``keepAlive`` takes, or else the system's, which is a quarter of an hour.
     public var acknowledgementTimeoutMilliseconds: Int?
     /// The system's buffers, in bytes; the system doubles them for its own needs.
     public var sendBufferBytes: Int?
@@ -123,7 +123,8 @@ extension SocketOptions {
             setter.set(tcp, TCP_KEEPINTVL, keepAlive.intervalSeconds)
             setter.set(tcp, TCP_KEEPCNT, keepAlive.count)
         }
-        if let milliseconds = acknowledgementTimeoutMilliseconds { setter.set(tcp, TCP_USER_TIMEOUT, milliseconds) }
+        let silence = keepAlive.map { ($0.idleSeconds + $0.intervalSeconds * $0.count) * 1_000 }
+        if let milliseconds = acknowledgementTimeoutMilliseconds ?? silence { setter.set(tcp, TCP_USER_TIMEOUT, milliseconds) }
     }
 
     /// Sets what sockets have that others send to, before they are bound.
