@@ -165,6 +165,25 @@ import Testing
     }
 }
 
+/// Loops that are shut down with secure streams on them.
+@Suite(.timeLimit(.minutes(1))) struct SecureShutdownTests {
+    @Test func aLoopThatIsShutDownSaysGoodbyeFirst() async throws {
+        let (loop, serverLoop) = (EventLoop.start(), EventLoop.start())
+        let server = try SecureServerNetwork(over: LinuxNetwork(loop: serverLoop), SessionTests.good)
+        let listener = try await Listener.open(at: SocketAddress(address: .loopbackIPv4, port: 0), over: server)
+        let port = try #require(listener.localAddress?.port)
+        let client = try SecureNetwork(over: LinuxNetwork(loop: loop), TLSConfiguration(trust: TestPKI.trust))
+        let connection = try await Connection.open(to: Endpoint(host: "localhost", port: port), over: client)
+        let accepted = try #require(try await listener.accept(.seconds(10)))
+        try await connection.write([UInt8](repeating: 5, count: 100_000))
+        loop.shutDown(within: .seconds(10))
+        #expect(try await accepted.read(exactly: 100_000, .seconds(10)).count == 100_000)
+        // An end in order, not one that was cut.
+        #expect(try await accepted.read(.seconds(10)) == nil)
+        serverLoop.shutDown(within: .seconds(1))
+    }
+}
+
 /// The conformance suite over TLS: on real sockets, and on simulated hosts.
 @Suite(.timeLimit(.minutes(3))) struct SecureConformanceTests {
     private func setup(

@@ -366,6 +366,13 @@ extension LinuxStream: ReadinessHandler, EndOfTurnHandler, TimerHandler, LoopMem
         end(.timedOut)
     }
 
-    package func loopEnds(atOnce: Bool) { if atOnce { abort() } else { close() } }
+    package func loopEnds(atOnce: Bool) {
+        if atOnce { return abort() }
+        #if !hasFeature(Embedded)
+        // A layer above has its own goodbye to say first.
+        if let above = handler as? any LoopMember { return above.loopEnds(atOnce: false) }
+        #endif
+        close()
+    }
 }
 #endif

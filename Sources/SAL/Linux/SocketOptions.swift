@@ -124,7 +124,9 @@ extension SocketOptions {
             setter.set(tcp, TCP_KEEPCNT, keepAlive.count)
         }
         let silence = keepAlive.map { ($0.idleSeconds + $0.intervalSeconds * $0.count) * 1_000 }
-        if let milliseconds = acknowledgementTimeoutMilliseconds ?? silence { setter.set(tcp, TCP_USER_TIMEOUT, milliseconds) }
+        if let milliseconds = acknowledgementTimeoutMilliseconds ?? silence {
+            setter.set(tcp, TCP_USER_TIMEOUT, milliseconds)
+        }
     }
 
     /// Sets what sockets have that others send to, before they are bound.

@@ -22,7 +22,7 @@ public struct TLSAgreement: Equatable, Sendable {
 ///
 /// The handler is told that it is open when the handshake is over. What one turn of the loop sends becomes as few records as
 /// possible. When it fails, ``failure`` says why before the handler is told `SocketError.security(code:)`.
-public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler {
+public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler, LoopMember {
     /// How many bytes wait to be encrypted before ``send(_:)`` takes less than it is given.
     static let sendBufferBytes = 65_536
 
@@ -45,6 +45,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         didSet { if let failure { failed?(failure) } }
     }
     var failed: ((SecureTransportError) -> Void)?
+    package var loopPlace = -1
     private let loop: EventLoop
     private var engine: TLSEngine?
     private var below: (any ByteStream)?
@@ -326,6 +327,8 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     }
 
     private func askForEndOfTurn() { turnEnd.request(self) }
+
+    package func loopEnds(atOnce: Bool) { if atOnce { abort() } else { close() } }
 
     /// Does what the turn has asked for.
     public func endOfTurn() {
