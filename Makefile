@@ -69,6 +69,10 @@ bench-kernel: install ## Measure the kernel's primitives against pthread, Dispat
 bench-sal: install ## Measure streams against a C program that has epoll, read and write only
 	$(MAKE) -C Benchmarks run-sal
 
+.PHONY: bench-tls
+bench-tls: install ## Measure TLS against a C program on the same mbedTLS
+	$(MAKE) -C Benchmarks run-tls
+
 .PHONY: bench-kernel-arm
 bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel beside TencentOS-tiny's and FreeRTOS's
 	scripts/bench-kernel-arm.py

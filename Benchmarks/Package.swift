@@ -13,6 +13,18 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"),
             ]
         ),
+        .target(
+            name: "CTLSPeers",
+            cSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: [.linkedLibrary("mbedtls"), .linkedLibrary("mbedx509"), .linkedLibrary("mbedcrypto")]
+        ),
+        .executableTarget(
+            name: "bench-tls",
+            dependencies: [
+                "CTLSPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "SecureTransport", package: "apus"),
+            ]
+        ),
         .target(name: "CSALPeers", cSettings: [.unsafeFlags(["-O2"])]),
         .executableTarget(
             name: "bench-sal",

@@ -42,6 +42,21 @@ public final class SimulatedHost: ServerNetwork, @unchecked Sendable {
         for listener in listeners.values { listener.close() }
     }
 
+    /// Closes all that is open.
+    func closeAll() {
+        for stream in streams.values { stream.close() }
+        for socket in sockets.values { socket.close() }
+        for listener in listeners.values { listener.close() }
+    }
+
+    /// Drops all that is open.
+    func forgetAll() {
+        for stream in streams.values { stream.forget() }
+        streams = [:]
+        sockets = [:]
+        listeners = [:]
+    }
+
     private var isFull: Bool {
         guard let maximumSockets else { return false }
         return streams.count + sockets.count >= maximumSockets

@@ -22,6 +22,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
     var random: SeededGenerator
     private var events = BinaryHeap<Event>(limit: 1_048_576) { ($0.time, $0.order) < ($1.time, $1.order) }
     private var order: UInt64 = 0
+    package var loopPlace = -1
     private lazy var timer = Timer(on: loop)
 
     private struct Way: Hashable {
@@ -40,6 +41,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
         self.loop = loop
         self.conditions = conditions
         random = SeededGenerator(seed: seed)
+        loop.execute { [self] in loop.join(self) }
     }
 
     /// A new host at `address`, which others find by `names` too.
@@ -110,6 +112,21 @@ public final class SimulatedNetwork: @unchecked Sendable {
     func delay(_ conditions: Conditions) -> Duration {
         guard conditions.jitter > .zero else { return conditions.latency }
         return conditions.latency + conditions.jitter * Double.random(in: 0..<1, using: &random)
+    }
+}
+
+extension SimulatedNetwork: LoopMember {
+    package func loopEnds(atOnce: Bool) {
+        for host in hosts.values { host.closeAll() }
+        loop.leave(self)
+    }
+
+    /// Lets go of all that holds itself by way of the network.
+    package func loopHasEnded() {
+        for host in hosts.values { host.forgetAll() }
+        hosts = [:]
+        events.removeAll()
+        timer.stop()
     }
 }
 

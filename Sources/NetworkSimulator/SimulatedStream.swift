@@ -314,6 +314,14 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
         if !isOver { end(.deviceRestarted) }
     }
 
+    /// Lets go of the peer and the handler: nothing is told any more.
+    func forget() {
+        peer = nil
+        handler = nil
+        unacknowledged = [:]
+        early = [:]
+    }
+
     func end(_ error: SocketError?) {
         if isOver { return }
         deadlineTimer.stop()

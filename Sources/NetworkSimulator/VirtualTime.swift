@@ -12,7 +12,8 @@ extension EventLoop {
         let loop = EventLoop.makeVirtual()
         let task = Task(executorPreference: loop) { try await body(loop) }
         loop.startThread()
-        defer { loop.stop() }
+        // What is open is closed, and its handlers are told.
+        defer { loop.shutDown(within: .seconds(60)) }
         return try await withTaskCancellationHandler {
             try await task.value
         } onCancel: {

@@ -16,6 +16,13 @@ package protocol LoopMember: AnyObject {
 
     /// Asks it to close, in order or at once; it leaves when it has.
     func loopEnds(atOnce: Bool)
+
+    /// Tells it that the loop has ended: nothing that it waits for will come.
+    func loopHasEnded()
+}
+
+extension LoopMember {
+    package func loopHasEnded() {}
 }
 
 /// One thread around `epoll`: file descriptors, timers, and the Swift jobs of the actors and tasks that live on it.
@@ -192,6 +199,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             return sentWork
         }
         withExtendedLifetime((work, slots, members)) {
+            for member in members { member.loopHasEnded() }
             slots = []
             freeSlots = []
             members = []

@@ -1,5 +1,6 @@
 #if os(Linux)
 internal import CKernel
+internal import CLinux
 internal import Synchronization
 
 /// One that waits: a thread, which has one of these for all its life, or one wait of a Swift task.

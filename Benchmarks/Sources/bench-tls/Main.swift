@@ -1,0 +1,185 @@
+// SecureTransport as a client beside a C program on the same mbedTLS, in one run: processor time of the client's thread; the server is the C program's for both.
+import CTLSPeers
+import Glibc
+import Kernel
+import SAL
+import SecureTransport
+
+@main enum Main {
+    static func main() async throws {
+        guard CommandLine.arguments.count == 2 else {
+            return print("usage: bench-tls CERTIFICATES\nMeasures TLS beside a C program on the same mbedTLS: the least of 5 rounds. CERTIFICATES: what make-certificates.sh made.")
+        }
+        tls_peer_print_lines()
+        let directory = CommandLine.arguments[1]
+        let loop = EventLoop.start()
+        let thread = await loop.value { pthread_self() }
+        var missed: [String] = []
+        for kind in [Kind.certificate, .preSharedKey] {
+            let bench = try Bench(loop, thread, kind, directory)
+            try await bench.run(&missed)
+        }
+        print(missed.isEmpty ? "every goal is met" : "goals missed: \(missed.joined(separator: "; "))")
+        loop.stop()
+    }
+}
+
+enum Kind {
+    case certificate, preSharedKey
+}
+
+extension EventLoop {
+    /// Calls `body` on the loop.
+    func value<Value>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        nonisolated(unsafe) var result: Value?
+        await withCheckedContinuation { continuation in
+            execute {
+                result = body()
+                continuation.resume()
+            }
+        }
+        return result!
+    }
+}
+
+/// Runs blocking work on a thread of its own.
+func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    let done = Completion()
+    nonisolated(unsafe) var result: Value?
+    _ = try? KernelTask {
+        result = body()
+        try? done.post()
+    }
+    try? await done.wait()
+    return result!
+}
+
+func readFile(_ path: String) -> [UInt8] {
+    guard let file = fopen(path, "r") else { fatalError("there is no \(path)") }
+    defer { fclose(file) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = fread(&buffer, 1, buffer.count, file)
+        guard count > 0 else { return bytes }
+        bytes += buffer[..<count]
+    }
+}
+
+struct Bench: @unchecked Sendable {
+    let loop: EventLoop
+    let thread: pthread_t
+    let kind: Kind
+    let name: String
+    let port: UInt16
+    let client: OpaquePointer
+    let network: SecureNetwork
+    let resuming: SecureNetwork
+    let rounds = 5
+
+    init(_ loop: EventLoop, _ thread: pthread_t, _ kind: Kind, _ directory: String) throws {
+        self.loop = loop
+        self.thread = thread
+        self.kind = kind
+        let peerKind = kind == .certificate ? TLS_PEER_CERTIFICATE : TLS_PEER_PSK
+        name = kind == .certificate ? "ECDHE-ECDSA, P-256" : "pre-shared key"
+        // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_PSK_WITH_AES_128_GCM_SHA256.
+        let suite: Int32 = kind == .certificate ? 0xC02B : 0x00A8
+        let server = tls_peer_server_start(peerKind, "\(directory)/good-ec.crt", "\(directory)/good-ec.key", suite)
+        port = tls_peer_server_port(server)
+        client = tls_peer_client_make(peerKind, "\(directory)/root.crt", suite)
+        var configuration = TLSConfiguration(trust: .anchors(readFile("\(directory)/root.crt")))
+        configuration.serverName = Array("localhost".utf8)
+        if kind == .preSharedKey {
+            configuration.identity = .preSharedKey(identity: Array("device".utf8), key: SecretBytes(Array(1...16)))
+        }
+        resuming = try SecureNetwork(over: LinuxNetwork(loop: loop), configuration)
+        configuration.sessions = nil
+        network = try SecureNetwork(over: LinuxNetwork(loop: loop), configuration)
+    }
+
+    func run(_ missed: inout [String]) async throws {
+        let handshakes: Int32 = kind == .certificate ? 200 : 1_000
+        for resumes in [false, true] {
+            let raw = await least { await onThread { Double(tls_peer_handshakes(client, port, handshakes, resumes ? 1 : 0)) / Double(handshakes) } }
+            let ours = await least { await connect(resumes ? resuming : network, Int(handshakes)) }
+            row("\(name), \(resumes ? "resumed" : "full") handshake", ours / 1_000, raw / 1_000, "µs", &missed)
+        }
+        for (size, count) in [(64, 5_000), (16_384, 1_000)] {
+            let raw = await least { await onThread { Double(tls_peer_echo(client, port, Int32(size), Int32(count))) / Double(count) } }
+            let ours = await least { await echo(size, count) }
+            row("\(name), echo of \(size) B", ours / 1_000, raw / 1_000, "µs", &missed)
+        }
+        let count = 300
+        let raw = await onThread { Double(tls_peer_hold(client, port, Int32(count))) / Double(count) }
+        let ours = await hold(count)
+        print("\(pad("\(name), heap of a session (both ends)", 52)) \(text(ours)) \(text(raw)) B   \(text(ours - raw)) more (goal: 1024)")
+        if ours - raw > 1_024 { missed.append("\(name): memory") }
+    }
+
+    private func least(_ body: () async -> Double) async -> Double {
+        var least = Double.infinity
+        for _ in 0..<rounds { least = min(least, await body()) }
+        return least
+    }
+
+    private func cpu() async -> Int64 { await loop.value { [thread] in tls_peer_cpu(thread) } }
+
+    private func connect(_ network: SecureNetwork, _ count: Int) async -> Double {
+        let done = Completion()
+        let caller = Caller(network, port, count, done)
+        // One before, whose session the others resume.
+        let start = await cpu()
+        await loop.value { caller.next() }
+        try? await done.wait()
+        return Double(await cpu() - start) / Double(count)
+    }
+
+    private func echo(_ size: Int, _ count: Int) async -> Double {
+        let done = Completion()
+        let ready = Completion()
+        let echo = Echo(size, count, ready, done)
+        await loop.value { [network, port, loop] in
+            echo.stream = network.connect(
+                to: Endpoint(host: "127.0.0.1", port: port),
+                deadline: loop.now + .seconds(10),
+                handler: echo
+            )
+        }
+        try? await ready.wait()
+        let start = await cpu()
+        await loop.value { echo.send() }
+        try? await done.wait()
+        let used = Double(await cpu() - start) / Double(count)
+        await loop.value { echo.stream?.close() }
+        return used
+    }
+
+    private func hold(_ count: Int) async -> Double {
+        let before = tls_peer_heap()
+        let done = Completion()
+        let holder = Holder(count, done)
+        await loop.value { [network, port] in holder.open(network, port) }
+        try? await done.wait()
+        let used = Double(tls_peer_heap() - before) / Double(count)
+        await loop.value { holder.close() }
+        return used
+    }
+
+    private func row(_ name: String, _ ours: Double, _ raw: Double, _ unit: String, _ missed: inout [String]) {
+        let ratio = ours / raw
+        print("\(pad(name, 52)) \(text(ours)) \(text(raw)) \(unit)   \(text(ratio)) (goal: 1.03\(ratio <= 1.03 ? ", met" : ", missed"))")
+        if ratio > 1.03 { missed.append(name) }
+    }
+
+    private func pad(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
+
+    private func text(_ value: Double) -> String {
+        let hundredths = Int((value * 100).rounded())
+        let magnitude = abs(hundredths)
+        let text = "\(hundredths < 0 ? "-" : "")\(magnitude / 100).\(magnitude % 100 < 10 ? "0" : "")\(magnitude % 100)"
+        return String(repeating: " ", count: max(0, 10 - text.count)) + text
+    }
+}
