@@ -24,6 +24,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
     private var order: UInt64 = 0
     package var loopPlace = -1
     private lazy var timer = Timer(on: loop)
+    private lazy var turnEnd = EndOfTurn(on: loop)
 
     private struct Way: Hashable {
         let from: IPAddress
@@ -115,10 +116,19 @@ public final class SimulatedNetwork: @unchecked Sendable {
     }
 }
 
+extension SimulatedNetwork: EndOfTurnHandler {
+    /// Called by the loop.
+    public func endOfTurn() {
+        loopHasEnded()
+        loop.leave(self)
+    }
+}
+
 extension SimulatedNetwork: LoopMember {
     package func loopEnds(atOnce: Bool) {
         for host in hosts.values { host.closeAll() }
-        loop.leave(self)
+        // When all of them have told their ends.
+        turnEnd.request(self)
     }
 
     /// Lets go of all that holds itself by way of the network.
