@@ -26,7 +26,8 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
     private var state = State.connecting
     private(set) var localAddress: SocketAddress?
     private(set) var peerAddress: SocketAddress?
-    private var peer: SimulatedStream?
+    /// The other end; whoever is open is kept by its host, and by what it still has to send.
+    private weak var peer: SimulatedStream?
     /// It was aborted or lost: whoever sends to it is told.
     private var isGone = false
     private lazy var turnEnd = EndOfTurn(on: host.loop)
@@ -189,7 +190,14 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
 
     /// Sends a segment, and again until it is acknowledged.
     private func transmit(_ segment: Segment, patience: Duration) {
-        guard let peer, let to = peerAddress?.address, unacknowledged[segment.number] != nil, !isGone else { return }
+        guard let to = peerAddress?.address, unacknowledged[segment.number] != nil, !isGone else { return }
+        guard let peer else {
+            // There is nothing any more that would know the stream.
+            unacknowledged = [:]
+            return network.after(network.delay(network.conditions(from: to, to: host.address))) { [self] in
+                receivedReset()
+            }
+        }
         let now = host.loop.now
         guard now - segment.firstSent < network.retransmissionTime else { return end(.timedOut) }
         let conditions = network.conditions(from: host.address, to: to)
@@ -316,7 +324,6 @@ final class SimulatedStream: ByteStream, EndOfTurnHandler, TimerHandler {
 
     /// Lets go of the peer and the handler: nothing is told any more.
     func forget() {
-        peer = nil
         handler = nil
         unacknowledged = [:]
         early = [:]
