@@ -44,7 +44,7 @@ public final class SimulatedHost: ServerNetwork, @unchecked Sendable {
 
     /// Closes all that is open.
     func closeAll() {
-        for stream in streams.values { stream.close() }
+        for stream in streams.values { stream.abort() }
         for socket in sockets.values { socket.close() }
         for listener in listeners.values { listener.close() }
     }

@@ -123,6 +123,19 @@ final class TLSEngine {
         return now >= retransmission.final ? 2 : now >= retransmission.intermediate ? 1 : 0
     }
 
+    /// How many bytes of a datagram are records that can be authentic: of an encrypted one that is shorter than its tag, mbedTLS 2.28 makes an error that ends the
+    /// session, where it must discard the record (RFC 6347, 4.1.2.7).
+    private static func readable(_ datagram: Span<UInt8>) -> Int {
+        var position = 0
+        while position + 13 <= datagram.count {
+            let isClear = datagram[position + 3] == 0 && datagram[position + 4] == 0
+            let length = Int(datagram[position + 11]) << 8 | Int(datagram[position + 12])
+            if !isClear, length < 16 { return position }
+            position += 13 + length
+        }
+        return datagram.count
+    }
+
     // MARK: Sessions
 
     private func offerSession() {
@@ -188,7 +201,8 @@ final class TLSEngine {
 
     /// Calls `body` while mbedTLS may read from `bytes`; returns how many it has read.
     func receive(_ bytes: Span<UInt8>, _ body: () -> Void) -> Int {
-        unsafe bytes.withUnsafeBufferPointer { buffer in
+        let bytes = context.isDatagram ? bytes.extracting(first: Self.readable(bytes)) : bytes
+        return unsafe bytes.withUnsafeBufferPointer { buffer in
             unsafe input = buffer
             body()
             let taken = unsafe buffer.count - input.count
@@ -227,7 +241,8 @@ final class TLSEngine {
             return count
         }
         // 0 is the end of the stream below, which is told to the owner of this in another way.
-        return result >= 0 ? (result > 0 ? .done : .blocked) : try outcome(result)
+        if result >= 0 { return result > 0 ? .done : .blocked }
+        return try outcome(result)
     }
 
     /// Encrypts up to a record of `bytes` and returns how many; 0 if there was no room below: then `bytes` must start with
