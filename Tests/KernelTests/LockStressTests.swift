@@ -117,6 +117,21 @@ import Testing
         #expect(semaphore.count == 2 && semaphore.waiting == 0)
     }
 
+    /// A post that has seen a waiter, and gets the lock when others have given that one its unit and returned it.
+    @Test func aPostThatComesLateLosesNothing() throws {
+        let units = SemaphoreUnits(0)
+        let isTaken = units.takeOrContest()
+        let isGiven = try units.give(2)
+        #expect(!isTaken && !isGiven)
+        units.uncontest()
+        let isReturned = try units.give(2)
+        let isAdded = units.add(2)
+        let count = units.count
+        #expect(isReturned && isAdded && count == 2)
+        let isOneTooMany = units.add(2)
+        #expect(!isOneTooMany)
+    }
+
     @Test(arguments: Stress.seeds) func memoryPool(seed: UInt64) async throws {
         let pool = MemoryPool(blocks: 4, blockBytes: 32)
         @Sendable func use(_ block: UnsafeMutableRawBufferPointer, _ number: Int, _ generator: inout Generator) {

@@ -57,10 +57,19 @@ struct SemaphoreUnits: ~Copyable {
     }
 
     /// Adds a unit where nobody waits any more; `false` if there are too many.
-    func add(_: Int32) -> Bool {
-        // It was contested, and so 0.
-        word.store(1, ordering: .releasing)
-        return true
+    func add(_ limit: Int32) -> Bool {
+        var current = word.load(ordering: .relaxed)
+        while true {
+            // Since the caller saw it contested, others may have taken the lock, and given and taken units without it.
+            guard current < limit else { return false }
+            let (exchanged, now) = word.weakCompareExchange(
+                expected: current,
+                desired: max(current, 0) + 1,
+                ordering: .releasing
+            )
+            if exchanged { return true }
+            current = now
+        }
     }
 
     /// Nobody waits any more.
