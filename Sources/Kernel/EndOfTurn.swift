@@ -47,7 +47,4 @@ struct EndOfTurnQueue {
 extension EventLoop {
     /// Makes the calls that were asked for, those included that are asked for meanwhile; called by the ports once per turn.
     func endTurn() { while let handler = turnEnds.popFirst() { handler.endOfTurn() } }
-
-    /// Forgets the calls that were asked for.
-    func forgetTurnEnds() { while turnEnds.popFirst() != nil {} }
 }

@@ -119,7 +119,7 @@ public final class SimulatedNetwork: @unchecked Sendable {
 extension SimulatedNetwork: EndOfTurnHandler {
     /// Called by the loop.
     public func endOfTurn() {
-        loopHasEnded()
+        letGo()
         loop.leave(self)
     }
 }
@@ -132,7 +132,7 @@ extension SimulatedNetwork: LoopMember {
     }
 
     /// Lets go of all that holds itself by way of the network.
-    package func loopHasEnded() {
+    private func letGo() {
         for host in hosts.values { host.forgetAll() }
         hosts = [:]
         events.removeAll()

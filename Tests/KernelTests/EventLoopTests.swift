@@ -12,6 +12,8 @@ private actor Counter {
     var isOnLoop: Bool { loop.isOnLoop }
 }
 
+private final class Deaf: ReadinessHandler { func ready(_ events: EventLoop.Readiness) {} }
+
 @Suite(.timeLimit(.minutes(1))) struct EventLoopTests {
     let loop = EventLoop.start()
 
@@ -45,6 +47,28 @@ private actor Counter {
         let onLoop = await Task(executorPreference: loop) { [loop] in loop.isOnLoop }.value
         #expect(onLoop)
         loop.stop()
+    }
+
+    /// What asks for a loop that has ended goes on all the same, elsewhere and one at a time.
+    @Test func aLoopThatHasEndedTrapsNothing() async throws {
+        loop.stop()
+        let counter = Counter(loop: loop)
+        await withTaskGroup { group in
+            for _ in 0..<8 { group.addTask { for _ in 0..<500 { await counter.increment() } } }
+        }
+        #expect(await counter.count == 4_000)
+        #expect(await counter.isOnLoop)
+        let semaphore = Semaphore(0)
+        let wait = Task(executorPreference: loop) {
+            await #expect(throws: KernelError.timedOut) { try await semaphore.wait(.milliseconds(20)) }
+        }
+        _ = await wait.value
+        let result = await loop.call { [loop] in
+            Result { () throws(SystemError) in
+                _ = try loop.register(0, for: .readable, handler: Deaf())
+            }
+        }
+        #expect(throws: SystemError(code: ESHUTDOWN)) { try result.get() }
     }
 
     @Test func reportsReadinessUntilItIsDealtWith() async {

@@ -204,6 +204,31 @@ import Testing
         close(accepted)
     }
 
+    @Test func aLoopThatIsStoppedEndsWhatWaitsOnIt() async throws {
+        let serverLoop = EventLoop.start()
+        let listener = try await Listener.open(at: ConnectionTests.loopback, over: LinuxNetwork(loop: serverLoop))
+        let port = try #require(listener.localAddress?.port)
+        let network = LinuxNetwork(loop: loop)
+        let client = try await Connection.open(to: Endpoint(host: "127.0.0.1", port: port), over: network)
+        let server = try #require(try await listener.accept(.seconds(10)))
+        let reading = Task { try await client.read() }
+        let accepting = Task { try await listener.accept() }
+        try await Task.sleep(for: .milliseconds(20))
+        loop.stop()
+        #expect(try await reading.value == nil)
+        await #expect(throws: SocketError.closed) { try await client.write([1]) }
+        // The peer is told, and what is opened later fails.
+        _ = try? await server.read(.seconds(10))
+        await #expect(throws: (any Error).self) {
+            _ = try await Connection.open(to: Endpoint(host: "127.0.0.1", port: port), over: network)
+        }
+        await #expect(throws: (any Error).self) {
+            _ = try await Connection.open(to: Endpoint(host: "localhost", port: port), over: network)
+        }
+        serverLoop.stop()
+        #expect(try await accepting.value === nil)
+    }
+
     @Test func aCloseThatCannotSendGivesUpAfterItsTime() async throws {
         let peer = Peer(receiveBytes: 4_096)
         var options = SocketOptions()

@@ -99,7 +99,7 @@ final class Wire: Sendable {
     private final class End: ReadinessHandler, @unchecked Sendable {
         let descriptor: Int32
         private var loop: EventLoop?
-        private var other: End?
+        private weak var other: End?
         private var quality: Guarded<Quality>?
         private var seed: UInt64 = 42
         private var underWay: [Packet] = []

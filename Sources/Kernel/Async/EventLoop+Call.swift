@@ -1,6 +1,6 @@
 #if !hasFeature(Embedded)
 extension EventLoop {
-    /// Calls `body` on the loop, and awaits what it returns. On a loop that has ended it waits for ever.
+    /// Calls `body` on the loop, and awaits what it returns.
     @discardableResult
     package func call<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
         // By way of the guarded value, what `body` did is ordered before what follows for tools that do not see into continuations.

@@ -16,13 +16,6 @@ package protocol LoopMember: AnyObject {
 
     /// Asks it to close, in order or at once; it leaves when it has.
     func loopEnds(atOnce: Bool)
-
-    /// Tells it that the loop has ended: nothing that it waits for will come.
-    func loopHasEnded()
-}
-
-extension LoopMember {
-    package func loopHasEnded() {}
 }
 
 /// One thread around `epoll`: file descriptors, timers, and the Swift jobs of the actors and tasks that live on it.
@@ -81,6 +74,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private var isAwake = false
     private var isStopping = false
     private var hasEnded = false
+    /// The same, for use on the loop.
+    private(set) var isOver = false
 
     /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
     public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
@@ -182,8 +177,10 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         onThisThread {
             lock.withLock { isAwake = true }
             while turn() {}
-            letGo()
         }
+        isOver = true
+        lock.withLock { hasEnded = true }
+        turnAfterEnd()
     }
 
     /// Does one turn on the calling thread, without waiting for anything: for tests that turn a loop themselves.
@@ -191,22 +188,24 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         onThisThread { _ = turn(mayWait: false) }
     }
 
-    /// Lets go of all that the loop keeps alive, much of which keeps the loop alive in turn.
-    private func letGo() {
-        let work = lock.withLock {
-            hasEnded = true
-            defer { sentWork = [] }
-            return sentWork
-        }
-        withExtendedLifetime((work, slots, members)) {
-            for member in members { member.loopHasEnded() }
+    /// Does what is to be done on a loop that has ended, whose sockets and timers are no more: so nothing that asks for it waits for ever.
+    private func turnAfterEnd() {
+        onThisThread {
+            runJobs()
+            abortMembers()
+            endTurn()
+            stopTimers()
+            // Much of what the loop keeps alive keeps the loop alive in turn.
             slots = []
             freeSlots = []
             members = []
             shutDownTimer = nil
-            stopTimers()
-            forgetTurnEnds()
         }
+        let isIdle = lock.withLock {
+            isAwake = !(sentJobs.isEmpty && sentWork.isEmpty && jobs.isEmpty)
+            return !isAwake
+        }
+        if !isIdle { Self.deadlines.execute { [self] in turnAfterEnd() } }
     }
 
     /// Closes the sockets that are open on the loop, as their own `close()` does: what they took is sent, and their handlers are told. Those
@@ -240,35 +239,35 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         if members.isEmpty, shutDownTimer != nil { stop() }
     }
 
-    /// Ends ``run()`` after the current turn. What is open is dropped, and its handlers are not told: see ``shutDown(within:)``. May be called
-    /// from any thread.
+    /// Ends ``run()`` after the current turn. What is open is aborted, what it took perhaps not sent: see ``shutDown(within:)``. May be called from
+    /// any thread.
     public func stop() {
-        lock.withLock { isStopping = true }
-        wake()
+        let wakeUp = lock.withLock {
+            isStopping = true
+            return takeWakeUp()
+        }
+        perform(wakeUp)
     }
 
-    /// Runs `work` on the loop, in the order of the calls. May be called from any thread. When the loop has ended, nothing
-    /// happens.
+    /// Runs `work` on the loop, in the order of the calls. May be called from any thread. When the loop has ended, it still runs, on a thread of
+    /// the library's own, and finds all sockets closed.
     public func execute(_ work: @escaping @Sendable () -> Void) {
-        let mustWake = lock.withLock {
-            if hasEnded { return false }
+        let wakeUp = lock.withLock {
             sentWork.append(work)
-            defer { isAwake = true }
-            return !isAwake
+            return takeWakeUp()
         }
-        if mustWake { wake() }
+        perform(wakeUp)
     }
 
     /// Runs a job of Swift concurrency on the loop.
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         if isOnLoop { return jobs.append(job) }
-        let mustWake = lock.withLock {
+        let wakeUp = lock.withLock {
             sentJobs.append(job)
-            defer { isAwake = true }
-            return !isAwake
+            return takeWakeUp()
         }
-        if mustWake { wake() }
+        perform(wakeUp)
     }
 
     /// Traps unless the caller runs on the loop: the check behind `assumeIsolated`.
@@ -277,7 +276,22 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Whether the caller runs on the loop.
     public func isIsolatingCurrentContext() -> Bool? { isOnLoop }
 
-    private func wake() { eventfd_write(wakeUp, 1) }
+    /// What takes a loop out of its sleep.
+    private enum WakeUp { case needless, event, turnAfterEnd }
+
+    /// The wake-up that the caller, who holds `lock`, owes.
+    private func takeWakeUp() -> WakeUp {
+        defer { isAwake = true }
+        return isAwake ? .needless : hasEnded ? .turnAfterEnd : .event
+    }
+
+    private func perform(_ wakeUp: WakeUp) {
+        switch wakeUp {
+        case .needless: break
+        case .event: eventfd_write(self.wakeUp, 1)
+        case .turnAfterEnd: Self.deadlines.execute { [self] in turnAfterEnd() }
+        }
+    }
 
     private func turn(mayWait: Bool = true) -> Bool {
         runJobs()
@@ -352,6 +366,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         for interest: Readiness,
         handler: any ReadinessHandler
     ) throws(SystemError) -> Registration {
+        if isOver { throw SystemError(code: ESHUTDOWN) }
         let slot: Int
         if let free = freeSlots.popLast() {
             slot = free

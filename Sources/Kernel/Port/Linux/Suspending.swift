@@ -103,7 +103,7 @@ private final class AsyncDeadline: TimerHandler, @unchecked Sendable {
     init(_ wait: Wait, of waiter: WaiterPointer, on object: KernelObject) {
         self.object = object
         unsafe self.waiter = waiter
-        if let current = EventLoop.current {
+        if let current = EventLoop.current, !current.isOver {
             loop = current
             start(at: wait.deadline(on: current))
         } else {
