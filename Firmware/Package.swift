@@ -19,6 +19,7 @@ let package = Package(
             name: "Board",
             dependencies: [
                 "Startup", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "SecureTransport", package: "apus"),
             ],
             swiftSettings: firmware
         ),
@@ -47,7 +48,16 @@ let package = Package(
                 "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
                 .product(name: "SAL", package: "apus"),
                 .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
+                .product(name: "SecureTransport", package: "apus"),
                 .product(name: "QCloudIoTHub", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
+            name: "tls-client",
+            dependencies: [
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"), .product(name: "SecureTransport", package: "apus"),
             ],
             swiftSettings: firmware
         ),

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || { echo "usage: scripts/embedded-build.sh MODULE..." >&2; exit 2; }
-toolset=$(scripts/embedded-toolset.sh)
+toolset=$(scripts/embedded-toolset.sh full)
 for module in "$@"; do
     swift build -c release --triple armv7em-none-none-eabi --toolset "$toolset" --scratch-path .build/embedded \
         --target "$module"

@@ -2,18 +2,24 @@
 # Writes the toolset for Embedded Swift on a Cortex-M4 to .build/embedded.json and prints its path. It has absolute paths in it, since
 # the firmware package builds with it too. For size, the Swift optimizer neither inlines what grows nor doubles loop headers: LLVM, which
 # sees what a function costs on this machine, inlines what gets smaller by it when it links.
-# With the argument `tasks`: the same in .build/embedded-tasks.json for images whose tasks share references, which are counted by atomic instructions
-# then; and for speed, functions of the kernel are inlined.
+# With an argument it is a toolset of its own, in .build/embedded-ARGUMENT.json:
+#   tasks: for images whose tasks share references, which are counted by atomic instructions then; and for speed, functions of the kernel are inlined.
+#   psk, certificates, full: with the TLS that the configuration of mbedTLS of that name has (Firmware/mbedtls).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/fetch-mbedtls.sh >&2
 mkdir -p .build
-name=embedded
+name=embedded${1:+-$1}
 kind='"-Xfrontend", "-assume-single-threaded", "-Xllvm", "-sil-disable-pass=inline", '
-if [ "${1:-}" = tasks ]; then
-    name=embedded-tasks
-    kind=
-fi
+configuration=login
+case ${1:-} in
+    "") ;;
+    tasks) kind= ;;
+    psk) configuration=psk kind+='"-D", "TLS", ' ;;
+    certificates) configuration=certificates kind+='"-D", "TLS", "-D", "CERTIFICATES", ' ;;
+    full) configuration=full kind+='"-D", "TLS", "-D", "CERTIFICATES", "-D", "DTLS", ' ;;
+    *) echo "usage: scripts/embedded-toolset.sh [tasks|psk|certificates|full]" >&2; exit 2 ;;
+esac
 cat > ".build/$name.json.new" <<EOF
 {
   "schemaVersion": "1.0",
@@ -23,7 +29,7 @@ cat > ".build/$name.json.new" <<EOF
       "-enforce-exclusivity=unchecked", $kind"-Xfrontend", "-function-sections",
       "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=loop-rotate",
       "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
-      "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls_config.h\"",
+      "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls/$configuration.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"
     ]
   },

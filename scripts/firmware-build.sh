@@ -2,10 +2,9 @@
 # Builds the firmware images into Firmware/.build/images, as ELF files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-toolset=$(scripts/embedded-toolset.sh)
 cortex=(-mcpu=cortex-m4 -mthumb -mfloat-abi=soft)
 # The C library and the compiler's own routines, by their full paths: the Swift driver knows no bare-metal library folders.
-libraries=(-Xlinker "$PWD/.build/vendor/cortex-m4/libmbedcrypto.a" -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-file-name=libc_nano.a)"
+libraries=(-Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-file-name=libc_nano.a)"
     -Xlinker "$(arm-none-eabi-gcc "${cortex[@]}" -print-libgcc-file-name)")
 # How LLVM weighs size when it links; each was measured on main-job.
 size=()
@@ -13,13 +12,21 @@ for option in inline-call-penalty=18 arm-promote-constant split-spill-mode=size 
 mkdir -p Firmware/.build/images
 # The package manager does not notice files that were added to a package it depends on by path, unless it plans anew.
 touch Firmware/Package.swift
+# build CONFIGURATION TOOLSET SCRATCH IMAGE [NAME]
 build() {
-    local image=$1 toolset=$2 scratch=$3
+    local configuration=$1 toolset=$2 scratch=$3 image=$4 name=${5:-$4}
     # Link-time optimisation takes a tenth off an image.
     swift build --package-path Firmware --scratch-path "$scratch" -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
-        --experimental-lto-mode full --product "$image" "${libraries[@]}" "${size[@]}"
-    cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$image.elf"
+        --experimental-lto-mode full --product "$image" -Xlinker "$PWD/.build/vendor/cortex-m4/$configuration/libmbedcrypto.a" \
+        "${libraries[@]}" "${size[@]}"
+    cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$name.elf"
 }
-for image in hello faults publish main-job; do build "$image" "$toolset" Firmware/.build; done
-tasks=$(scripts/embedded-toolset.sh tasks)
-for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build "$image" "$tasks" Firmware/.build/tasks; done
+toolset=$(scripts/embedded-toolset.sh)
+for image in hello faults publish main-job; do build login "$toolset" Firmware/.build "$image"; done
+toolset=$(scripts/embedded-toolset.sh tasks)
+for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build login "$toolset" Firmware/.build/tasks "$image"; done
+toolset=$(scripts/embedded-toolset.sh psk)
+build psk "$toolset" Firmware/.build/psk main-job main-job-tls
+build psk "$toolset" Firmware/.build/psk tls-client tls-psk
+toolset=$(scripts/embedded-toolset.sh certificates)
+build certificates "$toolset" Firmware/.build/certificates tls-client tls-certificates

@@ -30,11 +30,15 @@ keyUsage = critical,keyCertSign,cRLSign
 basicConstraints = critical,CA:TRUE
 keyUsage = critical,keyCertSign,cRLSign
 nameConstraints = critical,permitted;DNS:.allowed.example
+[loose]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+nameConstraints = permitted;DNS:.allowed.example
 [server]
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature,keyEncipherment
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost,DNS:hub.example,DNS:*.wild.example,IP:127.0.0.1,IP:::1
+subjectAltName = DNS:localhost,DNS:hub.example,DNS:*.wild.example,DNS:x.allowed.example,IP:127.0.0.1,IP:::1
 [client]
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
@@ -80,6 +84,7 @@ make() {
     root stranger
     sign middle root authority ec
     sign constrained root constrained ec
+    sign loose root loose ec
     for kind in ec rsa2048; do sign "good-$kind" root server "$kind"; done
     sign by-middle middle server ec
     cp by-middle.crt without-middle.crt
@@ -97,6 +102,8 @@ make() {
     sign revoked root server ec
     sign outside constrained server ec
     cat constrained.crt >> outside.crt
+    sign loosely loose server ec
+    cat loose.crt >> loosely.crt
     sign client root client ec
     sign strange-client stranger client ec
     openssl req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout self.key -subj /CN=localhost -days 3650 \
@@ -107,5 +114,11 @@ make() {
     openssl x509 -in good-ec.crt -outform DER -out good-ec.der
     openssl pkey -in good-ec.key -outform DER -out good-ec.key.der
     openssl x509 -in root.crt -outform DER -out root.der
+    # Its signature is that of another certificate.
+    sign broken root server ec
+    openssl x509 -in broken.crt -outform DER -out broken.der
+    openssl x509 -in good-ec.crt -outform DER | tail -c 32 > signature
+    head -c -32 broken.der | cat - signature | openssl x509 -inform DER -out broken.crt
+    for kind in ec rsa2048; do openssl pkey -in "good-$kind.key" -pubout -out "good-$kind.pub"; done
 }
 make > log 2>&1 || { cat log >&2; exit 1; }

@@ -2,26 +2,32 @@
 #ifndef APUS_CMBEDTLS_H
 #define APUS_CMBEDTLS_H
 #include <mbedtls/version.h>
+#include <stddef.h>
 #include <mbedtls/aes.h>
 #include <mbedtls/base64.h>
+#include <mbedtls/constant_time.h>
+#include <mbedtls/gcm.h>
 #include <mbedtls/md.h>
 #include <mbedtls/platform_util.h>
 
-#if defined(__linux__)
 #include <mbedtls/ctr_drbg.h>
-#include <mbedtls/entropy.h>
-#include <mbedtls/error.h>
-#include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/ssl_cache.h>
-#include <mbedtls/ssl_ciphersuites.h>
-#include <mbedtls/ssl_cookie.h>
-#include <mbedtls/ssl_ticket.h>
-#include <mbedtls/x509_crl.h>
-#include <mbedtls/x509_crt.h>
+#if defined(__linux__)
+#include <stdlib.h>
 #include <string.h>
-#include "pbes2.h"
+#else
+// Firmware's C library has these, but Swift does not see its headers.
+void *calloc(size_t, size_t);
+void free(void *);
+int memcmp(const void *, const void *, size_t);
+void *memcpy(void *, const void *, size_t);
+#endif
+
+// What a configuration leaves out of mbedTLS is left out here.
+#if defined(MBEDTLS_SSL_TLS_C)
+#include <mbedtls/ssl.h>
+#include <mbedtls/ssl_ciphersuites.h>
+#include <mbedtls/x509.h>
 
 /// The description of the last alert that the peer sent, or -1.
 static inline int cmbedtls_last_alert(const mbedtls_ssl_context *ssl) {
@@ -39,6 +45,12 @@ static inline int cmbedtls_handshake_is_over(const mbedtls_ssl_context *ssl) {
 #endif
 }
 
+#if defined(MBEDTLS_X509_CRT_PARSE_C)
+#include <mbedtls/x509_crt.h>
+#if defined(MBEDTLS_PKCS5_C)
+#include "pbes2.h"
+#endif
+
 static inline int cmbedtls_pk_parse_plain_key(mbedtls_pk_context *key, const unsigned char *bytes, size_t count,
     const unsigned char *password, size_t passwordCount, mbedtls_ctr_drbg_context *random) {
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
@@ -53,6 +65,7 @@ static inline int cmbedtls_pk_parse_plain_key(mbedtls_pk_context *key, const uns
 static inline int cmbedtls_pk_parse_key(mbedtls_pk_context *key, const unsigned char *bytes, size_t count,
     const unsigned char *password, size_t passwordCount, mbedtls_ctr_drbg_context *random) {
     int result = cmbedtls_pk_parse_plain_key(key, bytes, count, password, passwordCount, random);
+#if defined(MBEDTLS_PKCS5_C)
     if (result == 0 || passwordCount == 0) return result;
     mbedtls_pem_context pem;
     mbedtls_pem_init(&pem);
@@ -77,6 +90,7 @@ static inline int cmbedtls_pk_parse_key(mbedtls_pk_context *key, const unsigned 
         free(copy);
     }
     mbedtls_pem_free(&pem);
+#endif
     return result;
 }
 
@@ -91,11 +105,156 @@ static inline int cmbedtls_key_matches(mbedtls_x509_crt *certificate, mbedtls_pk
 #endif
 }
 
+/// Signs a digest with a key that is elsewhere; returns the length of the signature, or an error.
+typedef int cmbedtls_sign_t(void *owner, mbedtls_md_type_t hash, const unsigned char *digest, size_t count,
+    unsigned char *signature, size_t capacity);
+
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+#include <mbedtls/pk_internal.h>
+
+/// What stands for a key that is elsewhere.
+typedef struct {
+    void *owner;
+    cmbedtls_sign_t *sign;
+    size_t bits;
+} cmbedtls_signer;
+
+static void *cmbedtls_signer_allocate(void) { return calloc(1, sizeof(cmbedtls_signer)); }
+static void cmbedtls_signer_free(void *signer) { free(signer); }
+static size_t cmbedtls_signer_bits(const void *signer) { return ((const cmbedtls_signer *)signer)->bits; }
+static int cmbedtls_signer_is_rsa(mbedtls_pk_type_t type) { return type == MBEDTLS_PK_RSA; }
+static int cmbedtls_signer_is_ec(mbedtls_pk_type_t type) { return type == MBEDTLS_PK_ECKEY || type == MBEDTLS_PK_ECDSA; }
+static int cmbedtls_signer_sign(void *context, mbedtls_md_type_t hash, const unsigned char *digest, size_t count,
+    unsigned char *signature, size_t *signatureCount, int (*random)(void *, unsigned char *, size_t), void *randomContext) {
+    (void)random;
+    (void)randomContext;
+    cmbedtls_signer *signer = (cmbedtls_signer *)context;
+    int result = signer->sign(signer->owner, hash, digest, count, signature, MBEDTLS_PK_SIGNATURE_MAX_SIZE);
+    if (result <= 0) return result < 0 ? result : MBEDTLS_ERR_PK_INVALID_ALG;
+    *signatureCount = (size_t)result;
+    return 0;
+}
+
+static const mbedtls_pk_info_t cmbedtls_signer_rsa = {.type = MBEDTLS_PK_RSA_ALT, .name = "RSA", .get_bitlen = cmbedtls_signer_bits,
+    .can_do = cmbedtls_signer_is_rsa, .sign_func = cmbedtls_signer_sign, .ctx_alloc_func = cmbedtls_signer_allocate,
+    .ctx_free_func = cmbedtls_signer_free};
+static const mbedtls_pk_info_t cmbedtls_signer_ec = {.type = MBEDTLS_PK_ECKEY, .name = "EC", .get_bitlen = cmbedtls_signer_bits,
+    .can_do = cmbedtls_signer_is_ec, .sign_func = cmbedtls_signer_sign, .ctx_alloc_func = cmbedtls_signer_allocate,
+    .ctx_free_func = cmbedtls_signer_free};
+#endif
+
+/// Makes `key` one that is elsewhere, of the kind of the certificate's.
+static inline int cmbedtls_use_signer(mbedtls_pk_context *key, const mbedtls_x509_crt *certificate, void *owner, cmbedtls_sign_t *sign) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    int isRSA = mbedtls_pk_can_do(&certificate->pk, MBEDTLS_PK_RSA);
+    if (!isRSA && !mbedtls_pk_can_do(&certificate->pk, MBEDTLS_PK_ECDSA)) return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE;
+    int result = mbedtls_pk_setup(key, isRSA ? &cmbedtls_signer_rsa : &cmbedtls_signer_ec);
+    if (result != 0) return result;
+    cmbedtls_signer *signer = (cmbedtls_signer *)key->pk_ctx;
+    signer->owner = owner;
+    signer->sign = sign;
+    signer->bits = mbedtls_pk_get_bitlen(&certificate->pk);
+    return 0;
+#else
+    // There a key that is elsewhere is a driver of its PSA interface.
+    return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE;
+#endif
+}
+
+static inline int cmbedtls_sign(mbedtls_pk_context *key, mbedtls_md_type_t hash, const unsigned char *digest, size_t count,
+    unsigned char *signature, size_t capacity, size_t *signatureCount, mbedtls_ctr_drbg_context *random) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    if (capacity < MBEDTLS_PK_SIGNATURE_MAX_SIZE) return MBEDTLS_ERR_PK_BAD_INPUT_DATA;
+    return mbedtls_pk_sign(key, hash, digest, count, signature, signatureCount, mbedtls_ctr_drbg_random, random);
+#else
+    return mbedtls_pk_sign(key, hash, digest, count, signature, capacity, signatureCount, mbedtls_ctr_drbg_random, random);
+#endif
+}
+
+/// Whether the certificate says for which names its owner may sign certificates (RFC 5280, 4.2.1.10): mbedTLS knows nothing of that.
+static inline int cmbedtls_has_name_constraints(const mbedtls_x509_crt *certificate) {
+    static const unsigned char identifier[] = {0x06, 0x03, 0x55, 0x1D, 0x1E};
+    const unsigned char *bytes = certificate->v3_ext.p;
+    for (size_t i = 0; i + sizeof identifier <= certificate->v3_ext.len; i++) {
+        if (memcmp(bytes + i, identifier, sizeof identifier) == 0) return 1;
+    }
+    return 0;
+}
+
+static inline void cmbedtls_use_profile(mbedtls_ssl_config *config, const mbedtls_x509_crt_profile *profile) {
+    mbedtls_ssl_conf_cert_profile(config, profile);
+}
+
+static inline void cmbedtls_set_verify(mbedtls_ssl_context *ssl, int (*verify)(void *, mbedtls_x509_crt *, int, uint32_t *), void *context) {
+    mbedtls_ssl_set_verify(ssl, verify, context);
+}
+
+/// `name` ends with a zero.
+static inline int cmbedtls_set_hostname(mbedtls_ssl_context *ssl, const unsigned char *name) {
+    return mbedtls_ssl_set_hostname(ssl, (const char *)name);
+}
+#endif
+
+#if defined(MBEDTLS_ECP_C)
+/// The curves that are offered and taken, the fastest first: the library's own list begins with its slowest.
+static inline void cmbedtls_use_curves(mbedtls_ssl_config *config) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    static const mbedtls_ecp_group_id curves[] = {
+#if defined(MBEDTLS_ECP_DP_SECP256R1_ENABLED)
+        MBEDTLS_ECP_DP_SECP256R1,
+#endif
+#if defined(MBEDTLS_ECP_DP_CURVE25519_ENABLED)
+        MBEDTLS_ECP_DP_CURVE25519,
+#endif
+#if defined(MBEDTLS_ECP_DP_SECP384R1_ENABLED)
+        MBEDTLS_ECP_DP_SECP384R1,
+#endif
+#if defined(MBEDTLS_ECP_DP_SECP521R1_ENABLED)
+        MBEDTLS_ECP_DP_SECP521R1,
+#endif
+        MBEDTLS_ECP_DP_NONE};
+    mbedtls_ssl_conf_curves(config, curves);
+#else
+    static const uint16_t groups[] = {MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1, MBEDTLS_SSL_IANA_TLS_GROUP_X25519,
+        MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_SECP521R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE};
+    mbedtls_ssl_conf_groups(config, groups);
+#endif
+}
+#endif
+
+#if defined(MBEDTLS_KEY_EXCHANGE_WITH_CERT_ENABLED) || defined(MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED)
+/// The hashes that a handshake may be signed with: not SHA-1, which the library takes too.
+static inline void cmbedtls_use_hashes(mbedtls_ssl_config *config) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512, MBEDTLS_MD_NONE};
+    mbedtls_ssl_conf_sig_hashes(config, hashes);
+#else
+    (void)config;  // It takes none of SHA-1 by itself.
+#endif
+}
+#endif
+
+static inline int cmbedtls_use_protocols(mbedtls_ssl_config *config, const char **protocols) {
+#if defined(MBEDTLS_SSL_ALPN)
+    return mbedtls_ssl_conf_alpn_protocols(config, protocols);
+#else
+    (void)config;
+    (void)protocols;
+    return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE;
+#endif
+}
+
 static inline int cmbedtls_defaults(mbedtls_ssl_config *config, int isServer, int isDatagram) {
     int result = mbedtls_ssl_config_defaults(config, isServer ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
         isDatagram ? MBEDTLS_SSL_TRANSPORT_DATAGRAM : MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
     if (result != 0) return result;
     mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+#if defined(MBEDTLS_ECP_C)
+    cmbedtls_use_curves(config);
+#endif
+#if defined(MBEDTLS_KEY_EXCHANGE_WITH_CERT_ENABLED) || defined(MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED)
+    cmbedtls_use_hashes(config);
+#endif
 #if defined(MBEDTLS_SSL_RENEGOTIATION)
     mbedtls_ssl_conf_renegotiation(config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
 #endif
@@ -133,6 +292,55 @@ static inline int cmbedtls_same_session(const mbedtls_ssl_session *a, const mbed
 #endif
 }
 
+static inline void cmbedtls_use_drbg(mbedtls_ssl_config *config, mbedtls_ctr_drbg_context *random) {
+    mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, random);
+}
+
+#if defined(MBEDTLS_SSL_SRV_C)
+#include <mbedtls/error.h>
+#include <mbedtls/pem.h>
+#include <mbedtls/ssl_cache.h>
+#include <mbedtls/ssl_cookie.h>
+#include <mbedtls/ssl_ticket.h>
+#include <mbedtls/x509_crl.h>
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+#include <mbedtls/ssl_internal.h>
+#endif
+
+/// Keying material for an application (RFC 5705); `contextCount` below 0 is for no context.
+static inline int cmbedtls_export(mbedtls_ssl_context *ssl, const char *label, const unsigned char *context, ptrdiff_t contextCount,
+    unsigned char *key, size_t count) {
+    size_t labelCount = strlen(label);
+    if (contextCount > 0xFFFF) return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+#if defined(MBEDTLS_SSL_KEYING_MATERIAL_EXPORT)
+    return mbedtls_ssl_export_keying_material(ssl, key, count, label, labelCount, context, contextCount < 0 ? 0 : (size_t)contextCount,
+        contextCount >= 0);
+#elif MBEDTLS_VERSION_NUMBER < 0x03000000 && defined(MBEDTLS_SSL_CONTEXT_SERIALIZATION)
+    // The transform has the server's random first, the exporter the client's.
+    if (ssl->session == NULL || ssl->transform == NULL) return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+    size_t seedCount = 64 + (contextCount < 0 ? 0 : 2 + (size_t)contextCount);
+    unsigned char *seed = (unsigned char *)malloc(seedCount);
+    if (seed == NULL) return MBEDTLS_ERR_SSL_ALLOC_FAILED;
+    memcpy(seed, ssl->transform->randbytes + 32, 32);
+    memcpy(seed + 32, ssl->transform->randbytes, 32);
+    if (contextCount >= 0) {
+        seed[64] = (unsigned char)(contextCount >> 8);
+        seed[65] = (unsigned char)contextCount;
+        memcpy(seed + 66, context, (size_t)contextCount);
+    }
+    const mbedtls_ssl_ciphersuite_t *suite = mbedtls_ssl_ciphersuite_from_id(ssl->session->ciphersuite);
+    mbedtls_tls_prf_types prf = suite != NULL && suite->mac == MBEDTLS_MD_SHA384 ? MBEDTLS_SSL_TLS_PRF_SHA384 : MBEDTLS_SSL_TLS_PRF_SHA256;
+    int result = mbedtls_ssl_tls_prf(prf, ssl->session->master, sizeof ssl->session->master, label, seed, seedCount, key, count);
+    free(seed);
+    (void)labelCount;
+    return result;
+#else
+    (void)labelCount;
+    (void)ssl, (void)context, (void)key, (void)count;
+    return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE;
+#endif
+}
+
 static inline int cmbedtls_cookie_setup(mbedtls_ssl_cookie_ctx *cookies, mbedtls_ctr_drbg_context *random) {
     return mbedtls_ssl_cookie_setup(cookies, mbedtls_ctr_drbg_random, random);
 }
@@ -157,15 +365,9 @@ static inline void cmbedtls_use_cache(mbedtls_ssl_config *config, mbedtls_ssl_ca
 static inline int cmbedtls_distinguished_name(const mbedtls_x509_crt *certificate, int isIssuer, char *text, size_t capacity) {
     return mbedtls_x509_dn_gets(text, capacity, isIssuer ? &certificate->issuer : &certificate->subject);
 }
+#endif
 
-static inline void cmbedtls_use_drbg(mbedtls_ssl_config *config, mbedtls_ctr_drbg_context *random) {
-    mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, random);
-}
-
-static inline int cmbedtls_seed(mbedtls_ctr_drbg_context *random, mbedtls_entropy_context *entropy) {
-    return mbedtls_ctr_drbg_seed(random, mbedtls_entropy_func, entropy, NULL, 0);
-}
-
+#if defined(MBEDTLS_X509_CRT_PARSE_C)
 /// Fills the profile that this project accepts: SHA-256 and up, P-256 and up, RSA from 2,048 bits.
 static inline void cmbedtls_fill_profile(mbedtls_x509_crt_profile *profile) {
     profile->allowed_mds = MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA256) | MBEDTLS_X509_ID_FLAG(MBEDTLS_MD_SHA384)
@@ -204,5 +406,6 @@ static inline size_t cmbedtls_name(const mbedtls_x509_crt *certificate, int inde
     }
     return 0;
 }
+#endif
 #endif
 #endif

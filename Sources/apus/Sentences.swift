@@ -64,9 +64,12 @@ func sentence(for error: SecureTransportError) -> String {
         case .serverName: "the server's name cannot be used for TLS"
         case .revocationLists: "the lists of revoked certificates cannot be read (mbedTLS \(code))"
         case .applicationProtocols: "the application protocols cannot be used for TLS"
-        case .entropy: "the system gives no random numbers"
         case .other: "mbedTLS cannot be set up (\(code))"
         }
+    case .certificateUnreadable(let code):
+        "the server's certificate cannot be read, or has a critical extension that is not known here (mbedTLS \(code))"
+    case .wrongSignature: "the server does not have the key of its certificate"
+    case .signingFailed: "the key of the client's certificate did not sign"
     case .certificateRejected(let rejection): rejection.description
     case .unknownIdentity: "the client's identity has no key here"
     case .nothingInCommon: "the client has offered no cipher suite that is agreed to"

@@ -124,8 +124,60 @@ import Testing
             "openssl s_client -connect 127.0.0.1:\(port) \(options) < /dev/null 2>&1"
         )
         #expect(status != 0 && output.contains("alert"), "\(output)")
+        // The peer may know before we do.
+        for _ in 0..<500 where failures.withLock({ $0.isEmpty }) { try await Task.sleep(for: .milliseconds(10)) }
         #expect(failures.withLock { $0.count } == 1)
         await listener.close()
+    }
+
+    @Test(arguments: ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"])
+    func openSSLExportsTheSameKeys(suite: String) async throws {
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        let network = try SecureServerNetwork(
+            over: LinuxNetwork(loop: loop),
+            TLSServerConfiguration(certificates: [TestPKI.certificate("good-ec")])
+        )
+        let exporter = Exporter()
+        let port = try await loop.call {
+            Result { () throws(SocketError) in
+                let listener = try network.listen(at: SocketAddress(address: .loopbackIPv4, port: 0), handler: exporter)
+                exporter.listener = listener
+                return listener.localAddress?.port ?? 0
+            }
+        }
+        .get()
+        let (_, output) = await Shell.run(
+            "(sleep 0.3) | openssl s_client -connect 127.0.0.1:\(port) -tls1_2 -cipher \(suite) -keymatexport EXPERIMENTAL-apus -keymatexportlen 40 2>&1"
+        )
+        let key = output.split(separator: "Keying material: ").last.map { String($0.prefix(80)) }
+        let ours = await loop.call { exporter.key }
+        #expect(ours.map { hex($0) } == key?.lowercased(), "\(output)")
+        let other = await loop.call { exporter.keyWithContext }
+        #expect(other?.count == 40 && other != ours)
+        await loop.call { exporter.listener?.close() }
+    }
+
+    final class Exporter: StreamListenerHandler, ByteStreamHandler, @unchecked Sendable {
+        // @unchecked: used on its loop only.
+        var listener: (any StreamListener)?
+        var key: [UInt8]?
+        var keyWithContext: [UInt8]?
+
+        func accepted(_ stream: any ByteStream, from peer: SocketAddress?) {
+            stream.handler = self
+            guard let stream = stream as? SecureStream else { return }
+            func export(_ context: [UInt8]?) -> [UInt8]? {
+                stream.exportKeyingMaterial(label: "EXPERIMENTAL-apus", context: context, count: 40)?
+                    .withBytes { bytes in bytes.indices.map { bytes[$0] } }
+            }
+            key = export(nil)
+            keyWithContext = export([])
+        }
+        func opened() {}
+        func received(_ bytes: Span<UInt8>) -> Int { bytes.count }
+        func writable() {}
+        func closed(_ error: SocketError?) {}
     }
 
     // MARK: OpenSSL is the server

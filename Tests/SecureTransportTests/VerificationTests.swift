@@ -28,6 +28,7 @@ import Testing
         Row("expired", .expired), Row("future", .notYetValid),
         Row("strange", .unknownIssuer), Row("self", .unknownIssuer), Row("without-middle", .unknownIssuer),
         Row("for-clients", [.wrongUse, .wrongName]), Row("for-issuers", .wrongUse),
+        Row("loosely", host: "x.allowed.example", .nameConstraints), Row("broken", .unknownIssuer),
         Row("rsa1024", .weakKey), Row("p192", .weakKey), Row("sha1", .weakHash),
     ])
     func eachCheckHasItsName(row: Row) async throws {
@@ -54,6 +55,36 @@ import Testing
         // The server is told by an alert.
         guard case .alertReceived? = outcome.server else {
             Issue.record("\(outcome)")
+            return
+        }
+    }
+
+    /// What mbedTLS does not look at does not pass: a critical restriction is not read at all.
+    @Test func criticalNameConstraintsAreRefused() async throws {
+        let outcome = try await TLSPair.meet(
+            TLSConfiguration(trust: TestPKI.trust),
+            TLSServerConfiguration(certificates: [TestPKI.certificate("good-ec")])
+        )
+        #expect(outcome.wasEchoed)
+        // Our own server would not even load it, so OpenSSL shows it.
+        #expect(TLSContextProbe.part(TestPKI.certificate("outside")) == .certificateChain)
+        let directory = TestPKI.directory
+        let server = try await OpenSSLServer(
+            "-tls1_2 -rev -cert \(directory)/outside.crt -cert_chain \(directory)/outside.crt -key \(directory)/outside.key"
+        )
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        let failure = Guarded<SecureTransportError?>(nil)
+        let network = try SecureNetwork(over: LinuxNetwork(loop: loop), TLSConfiguration(trust: TestPKI.trust)) {
+            error,
+            _ in
+            failure.withLock { $0 = error }
+        }
+        await #expect(throws: (any Error).self) {
+            _ = try await Connection.open(to: Endpoint(host: "localhost", port: server.port), over: network)
+        }
+        guard case .certificateUnreadable? = failure.withLock({ $0 }) else {
+            Issue.record("\(String(describing: failure.withLock { $0 }))")
             return
         }
     }
@@ -197,12 +228,13 @@ import Testing
         )
         for certificate in [pem, der, encrypted] { _ = try TLSContextProbe.make(certificate) }
         var wrong = encrypted
-        wrong.password = SecretBytes(Array("guess".utf8))
+        let encryptedKey = SecretBytes(TestPKI.bytes("client-encrypted.key"))
+        wrong.privateKey = .bytes(encryptedKey, password: SecretBytes(Array("guess".utf8)))
         #expect(TLSContextProbe.part(wrong) == .privateKey)
-        wrong.password = nil
+        wrong.privateKey = .bytes(encryptedKey, password: nil)
         #expect(TLSContextProbe.part(wrong) == .privateKey)
         var foreign = pem
-        foreign.privateKey = SecretBytes(TestPKI.bytes("client.key"))
+        foreign.privateKey = .bytes(SecretBytes(TestPKI.bytes("client.key")), password: nil)
         #expect(TLSContextProbe.part(foreign) == .keyDoesNotMatchCertificate)
         var noChain = pem
         noChain.chain = Array("no certificate".utf8)

@@ -21,7 +21,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     private var reportIDs = InlineArray<8, UInt16>(repeating: 0)
     private var sentAt = InlineArray<8, Int>(repeating: 0)
 
-    init(_ settings: Settings, modem: Modem) {
+    init(_ settings: Settings, modem: Modem, network: any Network) {
         identity = settings.identity
         self.modem = modem
         eventTopic = HubTopic.event(of: settings.identity)
@@ -34,7 +34,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         configuration.maximumInFlight = 8
         connection = MQTTConnection(
             to: Endpoint(host: settings.host, port: settings.port),
-            over: modem,
+            over: network,
             configuration: configuration
         )
     }

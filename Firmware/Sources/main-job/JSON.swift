@@ -1,3 +1,5 @@
+import Board
+
 /// A JSON object, written member by member. Names and texts need no escapes.
 struct JSON {
     private var text: [UInt8] = [UInt8(ascii: "{")]

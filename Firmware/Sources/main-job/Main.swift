@@ -1,12 +1,17 @@
 // A device behind an ESP-AT modem: it logs in to the hub with its key, reports at an interval, and does what the hub says.
 //
 // Who it is and where the hub is, it is told in a line on the first UART:
-//     config host=ADDRESS port=N product=ID device=NAME secret=BASE64 interval=MS
+//     config host=ADDRESS port=N product=ID device=NAME secret=BASE64 interval=MS seed=HEX
+// In the image with TLS it shows its key in the handshake, and `seed` is 32 bytes that its random numbers are made from; without, it signs its login.
 import ATAdapter
 import Board
 import Kernel
 import MQTTClient
 import SAL
+#if TLS
+import QCloudIoTHub
+import SecureTransport
+#endif
 
 @main enum Main {
     static func main() {
@@ -14,7 +19,7 @@ import SAL
         Console.print("ready\n")
         while true {
             let line = Console.readLine()
-            if let settings = Settings(line.span) { run(settings, on: loop) }
+            if let settings = Settings(line) { run(settings, on: loop) }
             Console.print("error=bad-config\n")
         }
     }
@@ -26,7 +31,17 @@ import SAL
         limits.readChunkBytes = 512
         limits.receiveBufferBytes = 1_024
         let modem = Modem(serial: UARTStream(loop: loop), loop: loop, configuration: limits)
-        let device = Device(settings, modem: modem)
+        #if TLS
+        let noise = SeededNoise(seed: settings.seed)
+        guard let random = try? SecureRandom(noise: { noise.next($0) }),
+            var configuration = settings.identity.preSharedKeyConfiguration(random: random)
+        else { Board.exit(failed: true) }
+        configuration.recordLimit = .bytes4096
+        guard let network = try? SecureNetwork(over: modem, configuration) else { Board.exit(failed: true) }
+        #else
+        let network = modem
+        #endif
+        let device = Device(settings, modem: modem, network: network)
         device.start()
         loop.run()
         Board.exit(failed: true)

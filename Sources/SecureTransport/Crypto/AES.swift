@@ -121,4 +121,6 @@ public enum CipherError: Error, Equatable, Sendable {
     case notWholeBlocks(Int)
     /// What was decrypted does not end as padding does: a wrong key, or damaged data. No more is told.
     case badPadding
+    /// What was to be opened is not what was sealed with this key, nonce and additional data.
+    case notAuthentic
 }

@@ -1,4 +1,4 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || DTLS
 public import Kernel
 public import SAL
 
@@ -103,14 +103,15 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
         self.datagramBytes = min(DatagramLimit.bytes, datagramBytes)
         do throws(SecureTransportError) {
             // The engine must not keep the socket that owns it; it is detached before the socket goes away.
-            let engine = try TLSEngine(context, host: endpoint.host, port: endpoint.port) { [unowned self] bytes in
-                do throws(SocketError) { try below?.send(bytes, to: nil) } catch {}
+            let engine = try TLSEngine(context, host: endpoint.host, port: endpoint.port) {
+                [unowned(unsafe) self] bytes in
+                do throws(SocketError) { unsafe try below?.send(bytes, to: nil) } catch {}
                 return bytes.count
             }
             engine.useDatagrams(
                 of: self.datagramBytes,
                 clock: { [loop] in loop.now },
-                schedule: { [unowned self] in retransmit(at: $0) }
+                schedule: { [unowned(unsafe) self] in unsafe retransmit(at: $0) }
             )
             self.engine = engine
         } catch { fail(error) }
@@ -132,11 +133,19 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
     /// Where it receives; `nil` where the network below does not know.
     public var localAddress: SocketAddress? { below?.localAddress }
 
+    #if !hasFeature(Embedded)
     /// What the two ends have agreed on; `nil` before the handshake is over.
     public var agreement: TLSAgreement? {
         guard case .open = state else { return nil }
         return engine?.agreement
     }
+
+    /// As ``SecureStream/exportKeyingMaterial(label:context:count:)``.
+    public func exportKeyingMaterial(label: String, context: [UInt8]? = nil, count: Int) -> SecretBytes? {
+        guard case .open = state else { return nil }
+        return engine?.exportKey(label, context, count)
+    }
+    #endif
 
     /// Encrypts and sends a datagram to the peer.
     public func send(_ datagram: Span<UInt8>, to peer: SocketAddress?) throws(SocketError) {
@@ -199,7 +208,10 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
                 }
                 switch outcome {
                 case .done: continue
-                case .blocked, .unverified, .reconnects: return
+                case .blocked: return
+                #if !hasFeature(Embedded)
+                case .unverified, .reconnects: return
+                #endif
                 case .ended:
                     _ = try? engine.closeNotify()
                     return end(.closed)

@@ -1,6 +1,26 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || CERTIFICATES
 internal import CMbedTLS
 
+#if hasFeature(Embedded)
+/// What is looked at of a certificate that the peer has shown.
+enum PeerCertificate {}
+
+/// Certificates that were not accepted.
+public struct CertificateRejection: Error, Equatable, Sendable {
+    /// One certificate, and what is wrong with it.
+    public struct Finding: Equatable, Sendable {
+        /// Its place in the chain: 0 is the peer's own.
+        public let depth: Int
+        /// What is wrong with it.
+        public let problems: CertificateProblems
+    }
+
+    /// All that is wrong with the chain.
+    public let problems: CertificateProblems
+    /// The certificates that something is wrong with, from the issuers to the peer's own.
+    public let findings: [Finding]
+}
+#else
 /// A certificate that the peer has shown.
 public struct PeerCertificate: Equatable, Sendable {
     /// The certificate in DER.
@@ -34,8 +54,7 @@ public struct PeerCertificate: Equatable, Sendable {
         self.names = names
         notBefore = unsafe Self.seconds(certificate.pointee.valid_from)
         notAfter = unsafe Self.seconds(certificate.pointee.valid_to)
-        let key = unsafe UnsafeBufferPointer(start: certificate.pointee.pk_raw.p, count: certificate.pointee.pk_raw.len)
-        keyHash = unsafe Digest.sha256(Span(_unsafeElements: key))
+        keyHash = unsafe Self.keyHash(certificate)
     }
 
     private static func text(_ fill: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> String {
@@ -44,18 +63,6 @@ public struct PeerCertificate: Equatable, Sendable {
             let count = unsafe max(0, min(Int(fill(start, buffer.count)), buffer.count))
             return unsafe String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
-    }
-
-    /// Days from civil (proleptic Gregorian), then seconds.
-    static func seconds(_ time: mbedtls_x509_time) -> Int64 {
-        let month = Int64(time.mon)
-        let year = Int64(time.year) - (month <= 2 ? 1 : 0)
-        let era = (year >= 0 ? year : year - 399) / 400
-        let yearOfEra = year - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + Int64(time.day) - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        let days = era * 146_097 + dayOfEra - 719_468
-        return days * 86_400 + Int64(time.hour) * 3_600 + Int64(time.min) * 60 + Int64(time.sec)
     }
 }
 
@@ -104,6 +111,26 @@ public struct CertificateRejection: Error, Equatable, Sendable, CustomStringConv
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
         func two(_ number: Int64) -> String { number < 10 ? "0\(number)" : "\(number)" }
         return "\(year)-\(two(month))-\(two(day))"
+    }
+}
+#endif
+
+extension PeerCertificate {
+    static func keyHash(_ certificate: UnsafePointer<mbedtls_x509_crt>) -> [UInt8] {
+        let key = unsafe UnsafeBufferPointer(start: certificate.pointee.pk_raw.p, count: certificate.pointee.pk_raw.len)
+        return unsafe Digest.sha256(Span(_unsafeElements: key))
+    }
+
+    /// Days from civil (proleptic Gregorian), then seconds.
+    static func seconds(_ time: mbedtls_x509_time) -> Int64 {
+        let month = Int64(time.mon)
+        let year = Int64(time.year) - (month <= 2 ? 1 : 0)
+        let era = (year >= 0 ? year : year - 399) / 400
+        let yearOfEra = year - era * 400
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + Int64(time.day) - 1
+        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+        let days = era * 146_097 + dayOfEra - 719_468
+        return days * 86_400 + Int64(time.hour) * 3_600 + Int64(time.min) * 60 + Int64(time.sec)
     }
 }
 #endif

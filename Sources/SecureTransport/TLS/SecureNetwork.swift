@@ -1,4 +1,4 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || TLS
 public import Kernel
 public import SAL
 

@@ -1,7 +1,8 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || TLS
 public import Kernel
 public import SAL
 
+#if !hasFeature(Embedded)
 /// What the two ends of a secure stream have agreed on.
 public struct TLSAgreement: Equatable, Sendable {
     /// `TLSv1.2`.
@@ -17,14 +18,19 @@ public struct TLSAgreement: Equatable, Sendable {
     /// The identity of the pre-shared key that the client of a server has logged in with.
     public let peerIdentity: [UInt8]?
 }
+#endif
 
 /// TLS 1.2 over a `ByteStream`, as a `ByteStream`.
 ///
 /// The handler is told that it is open when the handshake is over. What one turn of the loop sends becomes as few records as
 /// possible. When it fails, ``failure`` says why before the handler is told `SocketError.security(code:)`.
-public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler, LoopMember {
+public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler {
     /// How many bytes wait to be encrypted before ``send(_:)`` takes less than it is given.
+    #if hasFeature(Embedded)
+    static let sendBufferBytes = 1_024
+    #else
     static let sendBufferBytes = 65_536
+    #endif
 
     private enum State {
         /// The stream below connects.
@@ -45,7 +51,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         didSet { if let failure { failed?(failure) } }
     }
     var failed: ((SecureTransportError) -> Void)?
+    #if !hasFeature(Embedded)
     package var loopPlace = -1
+    #endif
     private let loop: EventLoop
     private var engine: TLSEngine?
     private var below: (any ByteStream)?
@@ -74,7 +82,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         deadlineTimer.start(at: deadline, handler: self)
         do throws(SecureTransportError) {
             // The engine must not keep the stream that owns it; it is detached before the stream goes away.
-            engine = try TLSEngine(context, host: host, port: port) { [unowned self] bytes in below?.send(bytes) ?? 0 }
+            engine = try TLSEngine(context, host: host, port: port) { [unowned(unsafe) self] bytes in
+                unsafe below?.send(bytes) ?? 0
+            }
         } catch { fail(error) }
     }
 
@@ -85,9 +95,16 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         if case .opening = state { below = stream } else { stream.abort() }
     }
 
+    #if !hasFeature(Embedded)
     /// What the two ends have agreed on; `nil` before the handshake is over, and after the end.
     public var agreement: TLSAgreement? {
         isAgreed ? engine?.agreement : nil
+    }
+
+    /// `count` secret bytes that both ends of this stream can make, and nobody else, for a use that `label` names, and a `context` if there is one (RFC 5705):
+    /// to bind a login to the connection, or as keys of another protocol. `nil` before the handshake is over, and where mbedTLS has no way to do it.
+    public func exportKeyingMaterial(label: String, context: [UInt8]? = nil, count: Int) -> SecretBytes? {
+        isAgreed ? engine?.exportKey(label, context, count) : nil
     }
 
     private var isAgreed: Bool {
@@ -102,6 +119,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
 
     /// Where the peer is; `nil` where the network below does not know.
     public var peerAddress: SocketAddress? { below?.peerAddress }
+    #endif
 
     /// Told by the stream below of a name's addresses.
     public func attemptFailed(_ address: SocketAddress, _ error: SocketError) {
@@ -227,7 +245,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
                 switch outcome {
                 case .done: continue
                 case .blocked: return
+                #if !hasFeature(Embedded)
                 case .unverified, .reconnects: throw .protocolFailure(code: 0)
+                #endif
                 case .ended:
                     // The answer; what waits to be sent is discarded (RFC 5246, 7.2.1).
                     _ = try? engine.closeNotify()
@@ -328,8 +348,6 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
 
     private func askForEndOfTurn() { turnEnd.request(self) }
 
-    package func loopEnds(atOnce: Bool) { if atOnce { abort() } else { close() } }
-
     /// Does what the turn has asked for.
     public func endOfTurn() {
         switch state {
@@ -349,4 +367,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         }
     }
 }
+
+#if !hasFeature(Embedded)
+extension SecureStream: LoopMember {
+    package func loopEnds(atOnce: Bool) { if atOnce { abort() } else { close() } }
+}
+#endif
 #endif

@@ -1,4 +1,4 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || TLS
 public import SAL
 
 /// Every way in which a secure connection can fail.
@@ -6,12 +6,22 @@ public import SAL
 public enum SecureTransportError: Error, Equatable, Sendable {
     /// A part of the configuration cannot be used; mbedTLS's error number, 0 if the reason is the part itself.
     case badConfiguration(ConfigurationPart, code: Int32)
+    #if os(Linux) || CERTIFICATES
     /// The peer's certificate was not accepted, for these reasons.
     case certificateRejected(CertificateRejection)
+    /// The peer's certificate cannot be read, or has a critical extension that mbedTLS does not know, such as name constraints; mbedTLS's error number.
+    case certificateUnreadable(code: Int32)
+    /// What the peer has signed in the handshake is not signed by its certificate's key.
+    case wrongSignature
+    /// The key of one's own certificate is elsewhere, and did not sign.
+    case signingFailed
+    #endif
+    #if !hasFeature(Embedded)
     /// The client of a server has logged in with an identity that has no key.
     case unknownIdentity
     /// The client of a server has offered no cipher suite that the server agrees to.
     case nothingInCommon
+    #endif
     /// The peer ended the connection with this alert (RFC 5246, 7.2).
     case alertReceived(TLSAlert)
     /// The handshake or a record was not acceptable to us; mbedTLS's error number.
@@ -45,15 +55,14 @@ public enum SecureTransportError: Error, Equatable, Sendable {
         case revocationLists
         /// The application protocols: an empty name, or too long a list.
         case applicationProtocols
-        /// The random number generator has no entropy.
-        case entropy
         /// Anything else.
         case other
     }
 }
 
+#if os(Linux) || CERTIFICATES
 /// What is wrong with a certificate.
-public struct CertificateProblems: OptionSet, Sendable, CustomStringConvertible {
+public struct CertificateProblems: OptionSet, Sendable {
     /// The bits of mbedTLS's verification result.
     public let rawValue: UInt32
     /// Problems from their bits.
@@ -78,11 +87,17 @@ public struct CertificateProblems: OptionSet, Sendable, CustomStringConvertible 
     public static let notPinned = CertificateProblems(rawValue: 0x0100_0000)
     /// ``TLSVerification/verify`` does not like it.
     public static let refused = CertificateProblems(rawValue: 0x0200_0000)
+    /// It says for which names its owner may sign certificates, which is not looked at here (RFC 5280, 4.2.1.10).
+    public static let nameConstraints = CertificateProblems(rawValue: 0x0400_0000)
     /// It is signed with a weak hash function.
     public static let weakHash = CertificateProblems(rawValue: 0x4000)
     /// Its key, or that of its issuer, is of a kind that is not accepted, or too short.
     public static let weakKey = CertificateProblems(rawValue: 0x18000)
+}
+#endif
 
+#if !hasFeature(Embedded)
+extension CertificateProblems: CustomStringConvertible {
     /// The problems in words.
     public var description: String {
         let words: [(CertificateProblems, String)] = [
@@ -91,15 +106,17 @@ public struct CertificateProblems: OptionSet, Sendable, CustomStringConvertible 
             (.notYetValid, "not yet valid"), (.wrongUse, "not meant for this use"),
             (.badRevocationList, "without a good list of the revoked ones"),
             (.notPinned, "not one of the pinned ones"), (.refused, "refused"),
+            (.nameConstraints, "restricted to names, which are not looked at"),
             (.weakHash, "signed with a weak hash"), (.weakKey, "has a weak key"),
         ]
         let text = words.filter { !isDisjoint(with: $0.0) }.map(\.1).joined(separator: ", ")
         return text.isEmpty ? "0x" + String(rawValue, radix: 16) : text
     }
 }
+#endif
 
 /// The description of a TLS alert (RFC 5246, 7.2; the later ones by IANA).
-public struct TLSAlert: RawRepresentable, Equatable, Hashable, Sendable, CustomStringConvertible {
+public struct TLSAlert: RawRepresentable, Equatable, Hashable, Sendable {
     /// The number on the wire.
     public let rawValue: UInt8
     /// An alert from its number.
@@ -124,7 +141,10 @@ public struct TLSAlert: RawRepresentable, Equatable, Hashable, Sendable, CustomS
     public static let internalError = TLSAlert(rawValue: 80)
     /// The identity of the pre-shared key is not known to the server.
     public static let unknownPSKIdentity = TLSAlert(rawValue: 115)
+}
 
+#if !hasFeature(Embedded)
+extension TLSAlert: CustomStringConvertible {
     /// The name in the standard, or the number.
     public var description: String {
         let names: [UInt8: String] = [
@@ -138,4 +158,5 @@ public struct TLSAlert: RawRepresentable, Equatable, Hashable, Sendable, CustomS
         return names[rawValue] ?? "alert \(rawValue)"
     }
 }
+#endif
 #endif

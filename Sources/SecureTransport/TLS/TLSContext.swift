@@ -1,5 +1,4 @@
-#if !hasFeature(Embedded)
-// TLS on the Cortex-M needs a configuration of mbedTLS that is not chosen yet; until then these files are for hosts.
+#if os(Linux) || TLS
 internal import CMbedTLS
 internal import Kernel
 
@@ -14,43 +13,23 @@ final class TLSContext: @unchecked Sendable {
     let isServer: Bool
     /// Whether it is DTLS, over datagrams.
     let isDatagram: Bool
-    let verification: TLSVerification
     /// The name that the server's certificate must be for, if not the host's.
     let serverName: [UInt8]?
     let sessions: TLSSessionStore?
     /// What a session that may be resumed depends on, beside the server.
     private(set) var fingerprint: [UInt8] = []
-    let preSharedKeys: (@Sendable ([UInt8]) -> SecretBytes?)?
 
-    private let entropy: UnsafeMutablePointer<mbedtls_entropy_context> = .allocate(capacity: 1)
-    private let random: UnsafeMutablePointer<mbedtls_ctr_drbg_context> = .allocate(capacity: 1)
-    private let anchors: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
-    private let revoked: UnsafeMutablePointer<mbedtls_x509_crl> = .allocate(capacity: 1)
-    private let profile: UnsafeMutablePointer<mbedtls_x509_crt_profile> = .allocate(capacity: 1)
-    private let tickets: UnsafeMutablePointer<mbedtls_ssl_ticket_context> = .allocate(capacity: 1)
-    private let cache: UnsafeMutablePointer<mbedtls_ssl_cache_context> = .allocate(capacity: 1)
-    private let cookies: UnsafeMutablePointer<mbedtls_ssl_cookie_ctx> = .allocate(capacity: 1)
-    private var own: [OwnCertificate] = []
+    private let random: SecureRandom
     private let suites: UnsafeMutableBufferPointer<Int32>
     private let protocols: ProtocolList
-
-    /// A certificate chain and its key.
-    @safe private final class OwnCertificate {
-        let chain: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
-        let privateKey: UnsafeMutablePointer<mbedtls_pk_context> = .allocate(capacity: 1)
-
-        init() {
-            unsafe mbedtls_x509_crt_init(chain)
-            unsafe mbedtls_pk_init(privateKey)
-        }
-
-        deinit {
-            unsafe mbedtls_pk_free(privateKey)
-            unsafe mbedtls_x509_crt_free(chain)
-            unsafe privateKey.deallocate()
-            unsafe chain.deallocate()
-        }
-    }
+    #if os(Linux) || CERTIFICATES
+    let verification: TLSVerification
+    private let certificates = Certificates()
+    #endif
+    #if !hasFeature(Embedded)
+    let preSharedKeys: (@Sendable ([UInt8]) -> SecretBytes?)?
+    private let server: ServerState?
+    #endif
 
     /// The names of protocols as mbedTLS wants them: zero-terminated, and so their list.
     @safe private final class ProtocolList {
@@ -79,10 +58,9 @@ final class TLSContext: @unchecked Sendable {
     init(_ configuration: TLSConfiguration, isDatagram: Bool = false) throws(SecureTransportError) {
         isServer = false
         self.isDatagram = isDatagram
-        verification = configuration.verification
         serverName = configuration.serverName
         sessions = configuration.sessions
-        preSharedKeys = nil
+        random = configuration.random
         protocols = ProtocolList(configuration.applicationProtocols)
         var hasKey = false
         if case .preSharedKey = configuration.identity { hasKey = true }
@@ -92,21 +70,32 @@ final class TLSContext: @unchecked Sendable {
             isLegacy: configuration.suites == .legacyPreSharedKey,
             isDatagram: isDatagram
         )
-        initialize()
+        #if os(Linux) || CERTIFICATES
+        verification = configuration.verification
+        #endif
+        #if !hasFeature(Embedded)
+        preSharedKeys = nil
+        server = nil
+        #endif
+        unsafe mbedtls_ssl_config_init(config)
         try setUp()
         unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED)
         if let limit = configuration.recordLimit {
             try check(unsafe mbedtls_ssl_conf_max_frag_len(config, limit.rawValue), .other)
         }
         switch configuration.identity {
-        case .anonymous: break
         case .preSharedKey(let identity, let key): try setKey(identity, key)
-        case .certificate(let certificate): try add(certificate)
+        #if os(Linux) || CERTIFICATES
+        case .anonymous: try setTrust(configuration.trust)
+        case .certificate(let certificate):
+            try add(certificate)
+            try setTrust(configuration.trust)
+        #endif
         }
-        if !hasKey { try setTrust(configuration.trust) }
-        fingerprint = Self.fingerprint(of: configuration) + [isDatagram ? 1 : 0]
+        if sessions != nil { fingerprint = Self.fingerprint(of: configuration) + [isDatagram ? 1 : 0] }
     }
 
+    #if !hasFeature(Embedded)
     /// What a server does.
     init(_ configuration: TLSServerConfiguration, isDatagram: Bool = false) throws(SecureTransportError) {
         isServer = true
@@ -114,6 +103,7 @@ final class TLSContext: @unchecked Sendable {
         verification = configuration.verification
         serverName = nil
         sessions = nil
+        random = configuration.random
         preSharedKeys = configuration.preSharedKeys
         protocols = ProtocolList(configuration.applicationProtocols)
         unsafe suites = Self.suiteList(
@@ -122,7 +112,9 @@ final class TLSContext: @unchecked Sendable {
             isLegacy: configuration.suites == .legacyPreSharedKey,
             isDatagram: isDatagram
         )
-        initialize()
+        let server = ServerState()
+        self.server = server
+        unsafe mbedtls_ssl_config_init(config)
         try setUp()
         for certificate in configuration.certificates { try add(certificate) }
         switch configuration.clientCertificates {
@@ -139,69 +131,39 @@ final class TLSContext: @unchecked Sendable {
             unsafe mbedtls_ssl_conf_psk_cb(config, findKey, Unmanaged.passUnretained(self).toOpaque())
         }
         if isDatagram {
-            try check(unsafe cmbedtls_cookie_setup(cookies, random), .other)
-            unsafe cmbedtls_use_cookies(config, cookies)
+            try check(unsafe cmbedtls_cookie_setup(server.cookies, random.context), .other)
+            unsafe cmbedtls_use_cookies(config, server.cookies)
         }
         let seconds = configuration.sessionSeconds
         guard seconds > 0 else { return }
-        try check(unsafe cmbedtls_ticket_setup(tickets, random, UInt32(clamping: seconds)), .other)
-        unsafe cmbedtls_use_tickets(config, tickets)
-        unsafe mbedtls_ssl_cache_set_max_entries(cache, Int32(clamping: configuration.sessionCount))
-        unsafe mbedtls_ssl_cache_set_timeout(cache, Int32(clamping: seconds))
-        unsafe cmbedtls_use_cache(config, cache)
+        try check(unsafe cmbedtls_ticket_setup(server.tickets, random.context, UInt32(clamping: seconds)), .other)
+        unsafe cmbedtls_use_tickets(config, server.tickets)
+        unsafe mbedtls_ssl_cache_set_max_entries(server.cache, Int32(clamping: configuration.sessionCount))
+        unsafe mbedtls_ssl_cache_set_timeout(server.cache, Int32(clamping: seconds))
+        unsafe cmbedtls_use_cache(config, server.cache)
     }
-
-    private func initialize() {
-        unsafe mbedtls_ssl_config_init(config)
-        unsafe mbedtls_entropy_init(entropy)
-        unsafe mbedtls_ctr_drbg_init(random)
-        unsafe mbedtls_x509_crt_init(anchors)
-        unsafe mbedtls_x509_crl_init(revoked)
-        unsafe mbedtls_ssl_ticket_init(tickets)
-        unsafe mbedtls_ssl_cache_init(cache)
-        unsafe mbedtls_ssl_cookie_init(cookies)
-        unsafe cmbedtls_fill_profile(profile)
-    }
+    #endif
 
     private func setUp() throws(SecureTransportError) {
-        try check(unsafe cmbedtls_seed(random, entropy), .entropy)
         try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, isDatagram ? 1 : 0), .other)
-        unsafe cmbedtls_use_drbg(config, random)
+        unsafe cmbedtls_use_drbg(config, random.context)
         unsafe mbedtls_ssl_conf_ciphersuites(config, suites.baseAddress)
-        unsafe mbedtls_ssl_conf_cert_profile(config, profile)
         if !protocols.isEmpty {
-            try check(
-                unsafe mbedtls_ssl_conf_alpn_protocols(config, protocols.names.baseAddress),
-                .applicationProtocols
-            )
+            try check(unsafe cmbedtls_use_protocols(config, protocols.names.baseAddress), .applicationProtocols)
         }
     }
 
     deinit {
         unsafe mbedtls_ssl_config_free(config)
-        unsafe mbedtls_ssl_cookie_free(cookies)
-        unsafe mbedtls_ssl_cache_free(cache)
-        unsafe mbedtls_ssl_ticket_free(tickets)
-        unsafe mbedtls_x509_crl_free(revoked)
-        unsafe mbedtls_x509_crt_free(anchors)
-        unsafe mbedtls_ctr_drbg_free(random)
-        unsafe mbedtls_entropy_free(entropy)
         unsafe config.deallocate()
-        unsafe cookies.deallocate()
-        unsafe cache.deallocate()
-        unsafe tickets.deallocate()
-        unsafe revoked.deallocate()
-        unsafe anchors.deallocate()
-        unsafe random.deallocate()
-        unsafe entropy.deallocate()
-        unsafe profile.deallocate()
         unsafe suites.deallocate()
     }
 
     private func check(_ code: Int32, _ part: SecureTransportError.ConfigurationPart) throws(SecureTransportError) {
         switch code {
         case 0: return
-        case MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_ERR_X509_ALLOC_FAILED: throw .outOfMemory
+        case MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_ERR_X509_ALLOC_FAILED, MBEDTLS_ERR_PK_ALLOC_FAILED:
+            throw .outOfMemory
         default: throw .badConfiguration(part, code: code)
         }
     }
@@ -216,61 +178,49 @@ final class TLSContext: @unchecked Sendable {
         try check(result, .preSharedKey)
     }
 
+    #if os(Linux) || CERTIFICATES
     private func add(_ certificate: TLSCertificate) throws(SecureTransportError) {
         let own = OwnCertificate()
-        self.own.append(own)
-        try check(unsafe Self.parse(certificate.chain, into: own.chain), .certificateChain)
-        let result = certificate.privateKey.withBytes { key in
-            var bytes = Self.terminated(key)
-            defer { bytes.wipe() }
-            guard let password = certificate.password else {
-                return unsafe cmbedtls_pk_parse_key(own.privateKey, bytes, bytes.count, nil, 0, random)
-            }
-            return password.withBytes { password in
-                unsafe password.withUnsafeBufferPointer {
-                    unsafe cmbedtls_pk_parse_key(own.privateKey, bytes, bytes.count, $0.baseAddress, $0.count, random)
-                }
-            }
+        certificates.own.append(own)
+        try check(unsafe Certificates.parse(certificate.chain, into: own.chain), .certificateChain)
+        switch certificate.privateKey {
+        case .bytes(let key, let password):
+            try check(unsafe parsePrivateKey(key, password, random, into: own.privateKey), .privateKey)
+            try check(
+                unsafe cmbedtls_key_matches(own.chain, own.privateKey, random.context),
+                .keyDoesNotMatchCertificate
+            )
+        case .signer(let signer):
+            own.signer = signer
+            let me = unsafe Unmanaged.passUnretained(own).toOpaque()
+            try check(unsafe cmbedtls_use_signer(own.privateKey, own.chain, me, sign), .privateKey)
         }
-        try check(result, .privateKey)
-        try check(unsafe cmbedtls_key_matches(own.chain, own.privateKey, random), .keyDoesNotMatchCertificate)
         try check(unsafe mbedtls_ssl_conf_own_cert(config, own.chain, own.privateKey), .certificateChain)
     }
 
     private func setTrust(_ trust: TLSTrust) throws(SecureTransportError) {
+        unsafe cmbedtls_use_profile(config, certificates.profile)
         switch trust {
-        case .anchors(let certificates): try check(unsafe Self.parse(certificates, into: anchors), .anchors)
+        case .anchors(let bytes): try check(unsafe Certificates.parse(bytes, into: certificates.anchors), .anchors)
+        #if !hasFeature(Embedded)
         case .system:
             // A few that mbedTLS cannot read are no reason to trust none.
-            let result = unsafe mbedtls_x509_crt_parse_file(anchors, "/etc/ssl/certs/ca-certificates.crt")
+            let result = unsafe mbedtls_x509_crt_parse_file(certificates.anchors, "/etc/ssl/certs/ca-certificates.crt")
             try check(min(result, 0), .anchors)
+        #endif
         }
-        guard !verification.revocationLists.isEmpty else {
-            unsafe mbedtls_ssl_conf_ca_chain(config, anchors, nil)
+        #if !hasFeature(Embedded)
+        if !verification.revocationLists.isEmpty {
+            let revocationLists = verification.revocationLists
+            let lists = terminatedIfPEM(revocationLists.span)
+            try check(unsafe mbedtls_x509_crl_parse(certificates.revoked, lists, lists.count), .revocationLists)
+            unsafe mbedtls_ssl_conf_ca_chain(config, certificates.anchors, certificates.revoked)
             return
         }
-        let revocationLists = verification.revocationLists
-        let lists = Self.terminated(revocationLists.span)
-        try check(unsafe mbedtls_x509_crl_parse(revoked, lists, lists.count), .revocationLists)
-        unsafe mbedtls_ssl_conf_ca_chain(config, anchors, revoked)
+        #endif
+        unsafe mbedtls_ssl_conf_ca_chain(config, certificates.anchors, nil)
     }
-
-    /// Parses one certificate or several; the number of those that could not be read counts as an error.
-    private static func parse(_ bytes: [UInt8], into list: UnsafeMutablePointer<mbedtls_x509_crt>) -> Int32 {
-        let bytes = terminated(bytes.span)
-        let result = unsafe mbedtls_x509_crt_parse(list, bytes, bytes.count)
-        return result > 0 ? MBEDTLS_ERR_X509_INVALID_FORMAT : result
-    }
-
-    /// mbedTLS takes PEM only with a zero byte behind it, and DER only without.
-    private static func terminated(_ bytes: Span<UInt8>) -> [UInt8] {
-        var copy: [UInt8] = []
-        copy.reserveCapacity(bytes.count + 1)
-        copy.append(bytes)
-        // DER starts with a SEQUENCE.
-        if copy.first != 0x30 { copy.append(0) }
-        return copy
-    }
+    #endif
 
     /// The suites, the best first, and a zero behind them.
     private static func suiteList(
@@ -281,6 +231,7 @@ final class TLSContext: @unchecked Sendable {
     ) -> UnsafeMutableBufferPointer<Int32> {
         // A client with a pre-shared key offers nothing else: some servers would choose a certificate suite and then fail.
         var numbers: [Int32] = []
+        #if os(Linux) || CERTIFICATES
         if hasCertificates {
             numbers += [
                 MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -291,6 +242,7 @@ final class TLSContext: @unchecked Sendable {
             // What all of CoAP's peers have (RFC 7252, 9.1.3.3); a forged datagram passes with a chance of 1 in 2^64.
             if isDatagram { numbers.append(MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8) }
         }
+        #endif
         if hasKeys {
             numbers += [
                 MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, MBEDTLS_TLS_PSK_WITH_AES_128_GCM_SHA256,
@@ -300,6 +252,7 @@ final class TLSContext: @unchecked Sendable {
             if isDatagram { numbers.append(MBEDTLS_TLS_PSK_WITH_AES_128_CCM_8) }
             if isLegacy { numbers += [MBEDTLS_TLS_PSK_WITH_AES_128_CBC_SHA, MBEDTLS_TLS_PSK_WITH_AES_256_CBC_SHA] }
         }
+        // Of a suite that this build of mbedTLS has not, it takes no notice.
         let list = UnsafeMutableBufferPointer<Int32>.allocate(capacity: numbers.count + 1)
         for (index, number) in (numbers + [0]).enumerated() { unsafe list[index] = number }
         return unsafe list
@@ -310,25 +263,133 @@ final class TLSContext: @unchecked Sendable {
         var parts: [UInt8] = []
         func add(_ bytes: [UInt8]) { parts += Digest.sha256(bytes.span) }
         switch configuration.identity {
-        case .anonymous: add([0])
         case .preSharedKey(let identity, let key):
             add([1])
             add(identity)
             parts += key.withBytes { Digest.sha256($0) }
+        #if os(Linux) || CERTIFICATES
+        case .anonymous: add([0])
         case .certificate(let certificate):
             add([2])
             add(certificate.chain)
+        #endif
         }
+        #if os(Linux) || CERTIFICATES
         switch configuration.trust {
         case .anchors(let anchors): add(anchors)
+        #if !hasFeature(Embedded)
         case .system: add([])
+        #endif
         }
-        add(configuration.verification.revocationLists)
         for key in configuration.verification.pinnedKeys { add(key) }
+        #endif
+        #if !hasFeature(Embedded)
+        add(configuration.verification.revocationLists)
+        #endif
         add(configuration.serverName ?? [])
         for name in configuration.applicationProtocols { add(Array(name.utf8)) }
         add([configuration.suites == .secure ? 0 : 1])
         return Digest.sha256(parts.span)
+    }
+}
+
+#if os(Linux) || CERTIFICATES
+/// The certificates that a configuration is made of.
+@safe private final class Certificates {
+    let anchors: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
+    let profile: UnsafeMutablePointer<mbedtls_x509_crt_profile> = .allocate(capacity: 1)
+    var own: [OwnCertificate] = []
+    #if !hasFeature(Embedded)
+    let revoked: UnsafeMutablePointer<mbedtls_x509_crl> = .allocate(capacity: 1)
+    #endif
+
+    init() {
+        unsafe mbedtls_x509_crt_init(anchors)
+        unsafe cmbedtls_fill_profile(profile)
+        #if !hasFeature(Embedded)
+        unsafe mbedtls_x509_crl_init(revoked)
+        #endif
+    }
+
+    deinit {
+        unsafe mbedtls_x509_crt_free(anchors)
+        unsafe anchors.deallocate()
+        unsafe profile.deallocate()
+        #if !hasFeature(Embedded)
+        unsafe mbedtls_x509_crl_free(revoked)
+        unsafe revoked.deallocate()
+        #endif
+    }
+
+    /// Parses one certificate or several; the number of those that could not be read counts as an error.
+    static func parse(_ bytes: [UInt8], into list: UnsafeMutablePointer<mbedtls_x509_crt>) -> Int32 {
+        let bytes = terminatedIfPEM(bytes.span)
+        let result = unsafe mbedtls_x509_crt_parse(list, bytes, bytes.count)
+        return result > 0 ? MBEDTLS_ERR_X509_INVALID_FORMAT : result
+    }
+}
+
+/// A certificate chain and its key.
+@safe private final class OwnCertificate {
+    let chain: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
+    let privateKey: UnsafeMutablePointer<mbedtls_pk_context> = .allocate(capacity: 1)
+    var signer: TLSCertificate.Signer?
+
+    init() {
+        unsafe mbedtls_x509_crt_init(chain)
+        unsafe mbedtls_pk_init(privateKey)
+    }
+
+    deinit {
+        unsafe mbedtls_pk_free(privateKey)
+        unsafe mbedtls_x509_crt_free(chain)
+        unsafe privateKey.deallocate()
+        unsafe chain.deallocate()
+    }
+}
+
+/// Has a handshake's digest signed by a key that is elsewhere.
+private func sign(
+    _ owner: UnsafeMutableRawPointer?,
+    _ hash: mbedtls_md_type_t,
+    _ digest: UnsafePointer<UInt8>?,
+    _ count: Int,
+    _ signature: UnsafeMutablePointer<UInt8>?,
+    _ capacity: Int
+) -> Int32 {
+    guard let owner = unsafe owner, let signature = unsafe signature, let hash = HashFunction(hash) else {
+        return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE
+    }
+    let own = unsafe Unmanaged<OwnCertificate>.fromOpaque(owner).takeUnretainedValue()
+    let digest = unsafe [UInt8](copying: Span(_unsafeElements: UnsafeBufferPointer(start: digest, count: count)))
+    guard let signed = own.signer?(digest, hash), !signed.isEmpty, signed.count <= capacity else {
+        return MBEDTLS_ERR_PK_INVALID_ALG
+    }
+    for index in signed.indices { unsafe signature[index] = signed[index] }
+    return Int32(signed.count)
+}
+#endif
+
+#if !hasFeature(Embedded)
+/// What a server keeps beside its configuration.
+@safe private final class ServerState {
+    let tickets: UnsafeMutablePointer<mbedtls_ssl_ticket_context> = .allocate(capacity: 1)
+    let cache: UnsafeMutablePointer<mbedtls_ssl_cache_context> = .allocate(capacity: 1)
+    let cookies: UnsafeMutablePointer<mbedtls_ssl_cookie_ctx> = .allocate(capacity: 1)
+
+    init() {
+        unsafe mbedtls_ssl_ticket_init(tickets)
+        unsafe mbedtls_ssl_cache_init(cache)
+        unsafe mbedtls_ssl_cookie_init(cookies)
+    }
+
+    deinit {
+        unsafe mbedtls_ssl_cookie_free(cookies)
+        unsafe mbedtls_ssl_cache_free(cache)
+        unsafe mbedtls_ssl_ticket_free(tickets)
+        unsafe cookies.deallocate()
+        unsafe cache.deallocate()
+        unsafe tickets.deallocate()
     }
 }
 
@@ -348,4 +409,5 @@ private func findKey(
         unsafe key.withUnsafeBufferPointer { unsafe mbedtls_ssl_set_hs_psk(ssl, $0.baseAddress, $0.count) }
     }
 }
+#endif
 #endif

@@ -1,4 +1,4 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || TLS
 internal import CMbedTLS
 internal import Kernel
 internal import SAL
@@ -13,10 +13,12 @@ final class TLSEngine {
         case done
         /// It goes on when there are bytes to read, or room to write.
         case blocked
+        #if !hasFeature(Embedded)
         /// The peer must show first that datagrams reach it: no state was kept.
         case unverified
         /// The client of a server has begun a new handshake.
         case reconnects
+        #endif
         /// The peer has said goodbye.
         case ended
     }
@@ -24,7 +26,10 @@ final class TLSEngine {
     private let context: TLSContext
     private let ssl: UnsafeMutablePointer<mbedtls_ssl_context> = .allocate(capacity: 1)
     private let wantedName: [UInt8]
+    #if os(Linux) || CERTIFICATES
     private let wantedAddress: [UInt8]
+    private var findings: [CertificateRejection.Finding] = []
+    #endif
     /// Where the session is kept for the next time, on a client.
     private let sessionKey: [UInt8]
     private var offered: SecretBytes?
@@ -36,10 +41,11 @@ final class TLSEngine {
     private var schedule: ((Duration?) -> Void)?
     /// How many bytes are in a record that waits for room below.
     private var blockedCount = 0
-    private var findings: [CertificateRejection.Finding] = []
+    #if !hasFeature(Embedded)
     private var peerNames: [String] = []
     /// The identity that the client of a server has logged in with.
     var peerIdentity: [UInt8]?
+    #endif
     /// Whether the handshake has resumed an earlier session.
     private(set) var isResumed = false
 
@@ -54,21 +60,27 @@ final class TLSEngine {
         self.context = context
         self.write = write
         wantedName = context.serverName ?? host
+        #if os(Linux) || CERTIFICATES
         wantedAddress = context.isServer ? [] : Self.octets(of: wantedName)
+        #endif
         sessionKey = context.fingerprint + [UInt8(port >> 8), UInt8(port & 255)] + host
         unsafe mbedtls_ssl_init(ssl)
         let result = unsafe mbedtls_ssl_setup(ssl, context.config)
         guard result == 0 else { throw .outOfMemory }
         let me = unsafe Unmanaged.passUnretained(self).toOpaque()
         unsafe cmbedtls_set_user(ssl, me, sendBytes, receiveBytes)
-        unsafe mbedtls_ssl_set_verify(ssl, verifyCertificate, me)
+        #if os(Linux) || CERTIFICATES
+        unsafe cmbedtls_set_verify(ssl, verifyCertificate, me)
+        #endif
         guard !context.isServer else { return }
+        #if os(Linux) || CERTIFICATES
         // An address is no server name (RFC 6066, 3), and mbedTLS would not look for it among the alternative names.
         if wantedAddress.isEmpty {
             guard !wantedName.contains(0) else { throw .badConfiguration(.serverName, code: 0) }
-            let result = unsafe mbedtls_ssl_set_hostname(ssl, String(decoding: wantedName, as: UTF8.self))
+            let result = unsafe cmbedtls_set_hostname(ssl, wantedName + [0])
             guard result == 0 else { throw .badConfiguration(.serverName, code: result) }
         }
+        #endif
         offerSession()
     }
 
@@ -77,6 +89,7 @@ final class TLSEngine {
         unsafe ssl.deallocate()
     }
 
+    #if os(Linux) || DTLS
     // MARK: Datagrams
 
     /// Prepares for datagrams of up to `datagramBytes`. `clock` tells the time; `schedule` is told when ``handshake()`` is to be called again though nothing has come,
@@ -89,6 +102,7 @@ final class TLSEngine {
         unsafe mbedtls_ssl_set_timer_cb(ssl, me, setRetransmission, retransmissionState)
     }
 
+    #if !hasFeature(Embedded)
     /// Says who the client is that the next datagrams come from: its cookie is good for that address only.
     func setPeer(_ address: [UInt8]) { _ = unsafe mbedtls_ssl_set_client_transport_id(ssl, address, address.count) }
 
@@ -100,6 +114,7 @@ final class TLSEngine {
         retransmission = nil
         _ = unsafe mbedtls_ssl_session_reset(ssl)
     }
+    #endif
 
     /// The longest datagram that can be sent.
     var maximumPayload: Int { unsafe max(0, Int(mbedtls_ssl_get_max_out_record_payload(ssl))) }
@@ -135,6 +150,7 @@ final class TLSEngine {
         }
         return datagram.count
     }
+    #endif
 
     // MARK: Sessions
 
@@ -178,6 +194,7 @@ final class TLSEngine {
         return result == 0 ? unsafe body(&session) : nil
     }
 
+    #if !hasFeature(Embedded)
     // MARK: What was agreed on
 
     /// What the two ends have agreed on, once the handshake is over.
@@ -192,6 +209,16 @@ final class TLSEngine {
         )
     }
 
+    /// Bytes that both ends can make from what they agreed on, and nobody else (RFC 5705); `nil` where this build of mbedTLS cannot.
+    func exportKey(_ label: String, _ context: [UInt8]?, _ count: Int) -> SecretBytes? {
+        var key = [UInt8](repeating: 0, count: count)
+        defer { key.wipe() }
+        let bytes = context ?? []
+        let result = unsafe cmbedtls_export(ssl, label, bytes, context == nil ? -1 : bytes.count, &key, count)
+        return result == 0 ? SecretBytes(key) : nil
+    }
+    #endif
+
     /// Lets go of the stream below: nothing is written any more.
     func detach() {
         write = nil
@@ -201,7 +228,9 @@ final class TLSEngine {
 
     /// Calls `body` while mbedTLS may read from `bytes`; returns how many it has read.
     func receive(_ bytes: Span<UInt8>, _ body: () -> Void) -> Int {
+        #if os(Linux) || DTLS
         let bytes = context.isDatagram ? bytes.extracting(first: Self.readable(bytes)) : bytes
+        #endif
         return unsafe bytes.withUnsafeBufferPointer { buffer in
             unsafe input = buffer
             body()
@@ -215,11 +244,13 @@ final class TLSEngine {
         do throws(SecureTransportError) {
             let outcome = try outcome(unsafe mbedtls_ssl_handshake(ssl))
             if outcome == .done {
+                #if !hasFeature(Embedded)
                 if context.isServer, rejection.problems != [] {
                     // Where clients need not show a certificate, mbedTLS lets pass what it has found last.
                     _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.badCertificate.rawValue)
                     throw .certificateRejected(rejection)
                 }
+                #endif
                 keepSession()
             }
             return outcome
@@ -230,9 +261,16 @@ final class TLSEngine {
         }
     }
 
+    /// How much is read at once, from the stack.
+    #if hasFeature(Embedded)
+    private static let readBytes = 512
+    #else
+    private static let readBytes = 16_384
+    #endif
+
     /// Reads decrypted bytes, one record at most, and gives them to `body`.
     func read(_ body: (Span<UInt8>) -> Void) throws(SecureTransportError) -> Outcome {
-        let result: Int32 = unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 16_384) { buffer in
+        let result: Int32 = unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.readBytes) { buffer in
             let count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
             if count > 0 {
                 body(unsafe Span(_unsafeElements: UnsafeBufferPointer(rebasing: buffer[..<Int(count)])))
@@ -259,41 +297,62 @@ final class TLSEngine {
 
     func closeNotify() throws(SecureTransportError) -> Outcome { try outcome(unsafe mbedtls_ssl_close_notify(ssl)) }
 
+    #if os(Linux) || CERTIFICATES
     /// What was found of the peer's certificates.
     private var rejection: CertificateRejection {
         // Of a certificate that is not there, or was not looked at, nothing was found.
         let flags = unsafe mbedtls_ssl_get_verify_result(ssl)
-        let found = findings.reduce(flags == .max ? 0 : flags & 0x0F_FF3F) { $0 | $1.problems.rawValue }
+        var found = flags == .max ? 0 : flags & 0x0F_FF3F
+        for finding in findings { found |= finding.problems.rawValue }
+        #if hasFeature(Embedded)
+        return CertificateRejection(problems: CertificateProblems(rawValue: found), findings: findings)
+        #else
         return CertificateRejection(
             problems: CertificateProblems(rawValue: found),
             findings: findings,
             names: peerNames,
             wanted: String(decoding: wantedName, as: UTF8.self)
         )
+        #endif
     }
+    #endif
 
     private func outcome(_ result: Int32) throws(SecureTransportError) -> Outcome {
         switch result {
         case 0: return .done
         case MBEDTLS_ERR_SSL_WANT_READ, MBEDTLS_ERR_SSL_WANT_WRITE: return .blocked
         case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY: return .ended
+        #if !hasFeature(Embedded)
         case MBEDTLS_ERR_SSL_HELLO_VERIFY_REQUIRED: return .unverified
         case MBEDTLS_ERR_SSL_CLIENT_RECONNECT: return .reconnects
-        case MBEDTLS_ERR_SSL_TIMEOUT: throw .timedOut
-        case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
-            let alert = unsafe cmbedtls_last_alert(ssl)
-            throw alert >= 0
-                ? .alertReceived(TLSAlert(rawValue: UInt8(truncatingIfNeeded: alert))) : .protocolFailure(code: result)
-        case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED, MBEDTLS_ERR_X509_FATAL_ERROR: throw .certificateRejected(rejection)
-        case MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE where rejection.problems != []:
-            // mbedTLS looks at what a certificate may be used for after all else.
-            throw .certificateRejected(rejection)
         case MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE:
             _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.handshakeFailure.rawValue)
             throw .certificateRejected(CertificateRejection(problems: .missing, findings: [], names: [], wanted: ""))
         case MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY: throw .unknownIdentity
         case MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN: throw .nothingInCommon
+        #endif
+        case MBEDTLS_ERR_SSL_TIMEOUT: throw .timedOut
+        case MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE:
+            let alert = unsafe cmbedtls_last_alert(ssl)
+            throw alert >= 0
+                ? .alertReceived(TLSAlert(rawValue: UInt8(truncatingIfNeeded: alert))) : .protocolFailure(code: result)
+        #if os(Linux) || CERTIFICATES
+        case MBEDTLS_ERR_X509_CERT_VERIFY_FAILED, MBEDTLS_ERR_X509_FATAL_ERROR: throw .certificateRejected(rejection)
+        case MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE where rejection.problems != []:
+            // mbedTLS looks at what a certificate may be used for after all else.
+            throw .certificateRejected(rejection)
+        case MBEDTLS_ERR_PK_INVALID_ALG: throw .signingFailed
+        case MBEDTLS_ERR_ECP_VERIFY_FAILED, MBEDTLS_ERR_RSA_VERIFY_FAILED:
+            // mbedTLS leaves the peer without a word.
+            _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.decryptError.rawValue)
+            throw .wrongSignature
+        #endif
         case MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_ERR_X509_ALLOC_FAILED: throw .outOfMemory
+        #if os(Linux) || CERTIFICATES
+        case -0x2A00 ... -0x2080:
+            // The errors of mbedTLS's X.509 parser.
+            throw .certificateUnreadable(code: result)
+        #endif
         default: throw .protocolFailure(code: result)
         }
     }
@@ -319,6 +378,7 @@ final class TLSEngine {
         return Int32(count)
     }
 
+    #if os(Linux) || CERTIFICATES
     /// Looks at a certificate of the peer's chain, from the last issuer to the peer's own. Returns an error of mbedTLS to end the handshake at once.
     fileprivate func verify(
         _ certificate: UnsafeMutablePointer<mbedtls_x509_crt>,
@@ -337,22 +397,25 @@ final class TLSEngine {
             }
         }
         let isOwn = depth == 0
+        if !isOwn, unsafe cmbedtls_has_name_constraints(certificate) == 1 {
+            flags |= CertificateProblems.nameConstraints.rawValue
+        }
         if isOwn, !wantedAddress.isEmpty,
             unsafe cmbedtls_has_address(certificate, wantedAddress, wantedAddress.count) == 0
         {
             flags |= CertificateProblems.wrongName.rawValue
         }
-        guard flags != 0 || rules.verify != nil || isOwn && !rules.pinnedKeys.isEmpty || isOwn && !findings.isEmpty
-        else {
-            return 0
+        if isOwn, !rules.pinnedKeys.isEmpty, unsafe !rules.pinnedKeys.contains(PeerCertificate.keyHash(certificate)) {
+            flags |= CertificateProblems.notPinned.rawValue
         }
+        #if hasFeature(Embedded)
+        let finding = CertificateRejection.Finding(depth: depth, problems: CertificateProblems(rawValue: flags))
+        if flags != 0 { findings.append(finding) }
+        return 0
+        #else
+        guard flags != 0 || rules.verify != nil || isOwn && !findings.isEmpty else { return 0 }
         let shown = PeerCertificate(certificate, depth: depth)
-        if isOwn {
-            peerNames = shown.names
-            if !rules.pinnedKeys.isEmpty, !rules.pinnedKeys.contains(shown.keyHash) {
-                flags |= CertificateProblems.notPinned.rawValue
-            }
-        }
+        if isOwn { peerNames = shown.names }
         if let verify = rules.verify { flags = verify(shown, CertificateProblems(rawValue: flags)).rawValue }
         if flags != 0 {
             findings.append(
@@ -361,23 +424,34 @@ final class TLSEngine {
         }
         // Of a client that need not show one, mbedTLS would let a bad certificate pass.
         return context.isServer && isOwn && !findings.isEmpty ? MBEDTLS_ERR_X509_FATAL_ERROR : 0
+        #endif
     }
+    #endif
 
+    #if !hasFeature(Embedded)
     /// The engine that a session of mbedTLS belongs to.
     static func of(_ ssl: UnsafeMutablePointer<mbedtls_ssl_context>?) -> TLSEngine? {
         guard let ssl = unsafe ssl else { return nil }
         return unsafe engine(cmbedtls_user(ssl))
     }
+    #endif
 
+    #if os(Linux) || CERTIFICATES
     /// The octets of an address in text form; none for a name.
     private static func octets(of host: [UInt8]) -> [UInt8] {
-        switch IPAddress(String(decoding: host, as: UTF8.self)) {
+        #if hasFeature(Embedded)
+        let address = IPAddress(ipv4: host.span)
+        #else
+        let address = IPAddress(String(decoding: host, as: UTF8.self))
+        #endif
+        return switch address {
         case nil: []
         case .v4(let value): (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * UInt32($0))) }
         case .v6(let high, let low, _):
             (0..<16).map { UInt8(truncatingIfNeeded: ($0 < 8 ? high : low) >> (56 - 8 * UInt64($0 % 8))) }
         }
     }
+    #endif
 }
 
 private func engine(_ context: UnsafeMutableRawPointer?) -> TLSEngine? {
@@ -397,6 +471,7 @@ private func receiveBytes(
         ?? MBEDTLS_ERR_SSL_INTERNAL_ERROR
 }
 
+#if os(Linux) || DTLS
 private func setRetransmission(_ context: UnsafeMutableRawPointer?, _ intermediate: UInt32, _ final: UInt32) {
     unsafe engine(context)?.setTimer(intermediate, final)
 }
@@ -405,6 +480,9 @@ private func retransmissionState(_ context: UnsafeMutableRawPointer?) -> Int32 {
     unsafe engine(context)?.timerState ?? -1
 }
 
+#endif
+
+#if os(Linux) || CERTIFICATES
 private func verifyCertificate(
     _ context: UnsafeMutableRawPointer?,
     _ certificate: UnsafeMutablePointer<mbedtls_x509_crt>?,
@@ -416,4 +494,5 @@ private func verifyCertificate(
     }
     return unsafe engine.verify(certificate, Int(depth), &flags.pointee)
 }
+#endif
 #endif

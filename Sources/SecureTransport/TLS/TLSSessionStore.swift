@@ -1,4 +1,4 @@
-#if !hasFeature(Embedded)
+#if os(Linux) || TLS
 internal import Kernel
 
 /// Sessions that a client may resume, one per server and configuration: a handshake then takes some 20 µs instead of 5 ms, and one round trip less.

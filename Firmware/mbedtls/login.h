@@ -1,4 +1,4 @@
-/* What firmware uses of mbedTLS: HMAC-SHA256 for logins, base64 for device secrets. */
+/* mbedTLS for firmware without TLS: HMAC-SHA256 for logins, base64 for device secrets. */
 #define MBEDTLS_SHA256_C
 #define MBEDTLS_SHA256_SMALLER
 #define MBEDTLS_MD_C
@@ -8,3 +8,8 @@
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
 #define MBEDTLS_CIPHER_MODE_CBC
+/* Random numbers, from a source of noise that the firmware has. */
+/* ctr_drbg.c forgets to include this. */
+#include <limits.h>
+#define MBEDTLS_CTR_DRBG_C
+#define MBEDTLS_NO_PLATFORM_ENTROPY

@@ -1,4 +1,3 @@
-#if os(Linux)
 /// A value that is only touched under a lock.
 @safe
 package final class Guarded<Value>: @unchecked Sendable {
@@ -16,4 +15,3 @@ package final class Guarded<Value>: @unchecked Sendable {
         return try body(&value)
     }
 }
-#endif
