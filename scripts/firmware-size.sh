@@ -22,6 +22,7 @@ for elf in Firmware/.build/images/*.elf; do
         END {
             printf "image=%s text=%d data=%d bss=%d stack=%d heap=%d", image, text, data, bss, stack, heap
             if (image == "kernel-minimum") printf " kernel=%d (TencentOS-tiny: 2233, RAM 335)", text - below
+            if (image == "tls-psk") printf " (TencentOS-tiny: text 72181)"
             if (image == "kernel-ipc") printf " kernel=%d (TencentOS-tiny: 4599, RAM 383)", text - below
             printf "\n"
         }'

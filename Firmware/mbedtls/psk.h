@@ -12,7 +12,7 @@
 #define MBEDTLS_CCM_C
 /* Tencent's hub has nothing better than AES-CBC with HMAC-SHA1. */
 #define MBEDTLS_SHA1_C
-/* The longest records: received, which the server is asked to keep by TLSConfiguration.recordLimit, and sent. */
+/* The longest records: received and sent. TLSConfiguration.recordLimit asks the server for no longer ones than the shorter of the two. */
 #ifndef MBEDTLS_SSL_IN_CONTENT_LEN
 #define MBEDTLS_SSL_IN_CONTENT_LEN 4096
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 1024

@@ -28,8 +28,8 @@ struct FirmwareDevice: DemoDevice {
         defer { machine.stop() }
         let endpoints = try hub.endpoints
         machine.write(
-            "config host=\(endpoints.host) port=\(endpoints.mqttPort) product=\(demoProductID) device=\(status.name) "
-                + "secret=\(secret) interval=1000\n"
+            "config host=\(endpoints.host) port=\(endpoints.pskPort) product=\(demoProductID) device=\(status.name) "
+                + "secret=\(secret) interval=1000 seed=\(Self.seed())\n"
         )
         status.update { $0.login = "booting" }
         await withTaskCancellationHandler {
@@ -67,6 +67,14 @@ struct FirmwareDevice: DemoDevice {
         }
     }
 
+    /// What the image makes its random numbers from: QEMU's board has no generator of its own.
+    private static func seed() -> String {
+        (0..<32).reduce("") { text, _ in
+            let byte = UInt8.random(in: 0...255)
+            return text + String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
+        }
+    }
+
     /// The image that `make firmware` has built, in the package that this program was built in.
     private static func builtImage() throws -> String {
         var path = [CChar](repeating: 0, count: 4_096)
@@ -75,7 +83,7 @@ struct FirmwareDevice: DemoDevice {
             .split(separator: "/").map(String.init)
         while !parts.isEmpty {
             parts.removeLast()
-            let image = "/" + (parts + ["Firmware/.build/images/main-job.elf"]).joined(separator: "/")
+            let image = "/" + (parts + ["Firmware/.build/images/main-job-tls.elf"]).joined(separator: "/")
             if access(image, R_OK) == 0 { return image }
         }
         throw Failure("the firmware image is not built; build it with 'make firmware'")

@@ -8,7 +8,7 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct DemoTests {
     @Test func fiveDevicesOutliveTheirBroker() async throws {
         let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
-        let image = "\(root)/Firmware/.build/images/main-job.elf"
+        let image = "\(root)/Firmware/.build/images/main-job-tls.elf"
         try #require(access(image, R_OK) == 0, "\(image) is not built; build it with 'make firmware'")
         let directory = try temporaryDirectory()
         defer { removeDirectory(directory) }

@@ -18,7 +18,7 @@ import SecureTransport
         let loop = Board.makeLoop()
         Console.print("ready\n")
         while true {
-            let line = Console.readLine()
+            let line = Console.readLine(limit: 512)
             if let settings = Settings(line) { run(settings, on: loop) }
             Console.print("error=bad-config\n")
         }
@@ -35,9 +35,10 @@ import SecureTransport
         let noise = SeededNoise(seed: settings.seed)
         guard let random = try? SecureRandom(noise: { noise.next($0) }),
             var configuration = settings.identity.preSharedKeyConfiguration(random: random)
-        else { Board.exit(failed: true) }
-        configuration.recordLimit = .bytes4096
-        guard let network = try? SecureNetwork(over: modem, configuration) else { Board.exit(failed: true) }
+        else { fail("error=random\n") }
+        // What the image's mbedTLS sends at most, which is what it may ask for.
+        configuration.recordLimit = .bytes1024
+        guard let network = try? SecureNetwork(over: modem, configuration) else { fail("error=tls\n") }
         #else
         let network = modem
         #endif
@@ -46,4 +47,11 @@ import SecureTransport
         loop.run()
         Board.exit(failed: true)
     }
+
+    #if TLS
+    private static func fail(_ text: StaticString) -> Never {
+        Console.print(text)
+        Board.exit(failed: true)
+    }
+    #endif
 }

@@ -116,9 +116,16 @@ public struct TLSConfiguration: Sendable {
     public var serverName: [UInt8]?
     /// The cipher suites that are offered.
     public var suites: TLSSuites
+    #if hasFeature(Embedded)
+    #if CERTIFICATES
+    /// The application protocols that are offered, the best first (ALPN, RFC 7301).
+    public var applicationProtocols: [StaticString] = []
+    #endif
+    #else
     /// The application protocols that are offered, the best first (ALPN, RFC 7301).
     public var applicationProtocols: [String] = []
-    /// A limit to records that the server is asked to keep.
+    #endif
+    /// A limit to records that the server is asked to keep: at most what this build of mbedTLS sends itself.
     public var recordLimit: TLSRecordLimit?
     /// Where sessions are kept that may be resumed, which takes a two-hundredth of a handshake's time; `nil` for never. A configuration has a store of its own
     /// unless it is given one.

@@ -21,8 +21,8 @@ final class TLSContext: @unchecked Sendable {
 
     private let random: SecureRandom
     private let suites: UnsafeMutableBufferPointer<Int32>
-    private let protocols: ProtocolList
     #if os(Linux) || CERTIFICATES
+    private let protocols: ProtocolList
     let verification: TLSVerification
     private let certificates = Certificates()
     #endif
@@ -31,29 +31,6 @@ final class TLSContext: @unchecked Sendable {
     private let server: ServerState?
     #endif
 
-    /// The names of protocols as mbedTLS wants them: zero-terminated, and so their list.
-    @safe private final class ProtocolList {
-        let names: UnsafeMutableBufferPointer<UnsafePointer<CChar>?>
-        let isEmpty: Bool
-
-        init(_ protocols: [String]) {
-            isEmpty = protocols.isEmpty
-            unsafe names = .allocate(capacity: protocols.count + 1)
-            for (index, name) in protocols.enumerated() {
-                let bytes = Array(name.utf8CString)
-                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-                unsafe copy.initialize(from: bytes, count: bytes.count)
-                unsafe names[index] = UnsafePointer(copy)
-            }
-            unsafe names[protocols.count] = nil
-        }
-
-        deinit {
-            for index in unsafe names.indices { unsafe names[index]?.deallocate() }
-            unsafe names.deallocate()
-        }
-    }
-
     /// What a client does.
     init(_ configuration: TLSConfiguration, isDatagram: Bool = false) throws(SecureTransportError) {
         isServer = false
@@ -61,7 +38,6 @@ final class TLSContext: @unchecked Sendable {
         serverName = configuration.serverName
         sessions = configuration.sessions
         random = configuration.random
-        protocols = ProtocolList(configuration.applicationProtocols)
         var hasKey = false
         if case .preSharedKey = configuration.identity { hasKey = true }
         unsafe suites = Self.suiteList(
@@ -71,6 +47,7 @@ final class TLSContext: @unchecked Sendable {
             isDatagram: isDatagram
         )
         #if os(Linux) || CERTIFICATES
+        protocols = ProtocolList(configuration.applicationProtocols)
         verification = configuration.verification
         #endif
         #if !hasFeature(Embedded)
@@ -148,9 +125,11 @@ final class TLSContext: @unchecked Sendable {
         try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, isDatagram ? 1 : 0), .other)
         unsafe cmbedtls_use_drbg(config, random.context)
         unsafe mbedtls_ssl_conf_ciphersuites(config, suites.baseAddress)
+        #if os(Linux) || CERTIFICATES
         if !protocols.isEmpty {
             try check(unsafe cmbedtls_use_protocols(config, protocols.names.baseAddress), .applicationProtocols)
         }
+        #endif
     }
 
     deinit {
@@ -282,18 +261,61 @@ final class TLSContext: @unchecked Sendable {
         #endif
         }
         for key in configuration.verification.pinnedKeys { add(key) }
+        for name in configuration.applicationProtocols {
+            #if hasFeature(Embedded)
+            for index in 0..<name.utf8CodeUnitCount { parts.append(unsafe name.utf8Start[index]) }
+            #else
+            add(Array(name.utf8))
+            #endif
+        }
         #endif
         #if !hasFeature(Embedded)
         add(configuration.verification.revocationLists)
         #endif
         add(configuration.serverName ?? [])
-        for name in configuration.applicationProtocols { add(Array(name.utf8)) }
         add([configuration.suites == .secure ? 0 : 1])
         return Digest.sha256(parts.span)
     }
 }
 
 #if os(Linux) || CERTIFICATES
+/// The names of protocols as mbedTLS wants them: zero-terminated, and so their list.
+@safe private final class ProtocolList {
+    let names: UnsafeMutableBufferPointer<UnsafePointer<CChar>?>
+    let isEmpty: Bool
+
+    #if hasFeature(Embedded)
+    init(_ protocols: [StaticString]) {
+        isEmpty = protocols.isEmpty
+        unsafe names = .allocate(capacity: protocols.count + 1)
+        for index in protocols.indices {
+            // They end with a zero.
+            unsafe names[index] = UnsafeRawPointer(protocols[index].utf8Start).assumingMemoryBound(to: CChar.self)
+        }
+        unsafe names[protocols.count] = nil
+    }
+
+    deinit { unsafe names.deallocate() }
+    #else
+    init(_ protocols: [String]) {
+        isEmpty = protocols.isEmpty
+        unsafe names = .allocate(capacity: protocols.count + 1)
+        for (index, name) in protocols.enumerated() {
+            let bytes = Array(name.utf8CString)
+            let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+            unsafe copy.initialize(from: bytes, count: bytes.count)
+            unsafe names[index] = UnsafePointer(copy)
+        }
+        unsafe names[protocols.count] = nil
+    }
+
+    deinit {
+        for index in unsafe names.indices { unsafe names[index]?.deallocate() }
+        unsafe names.deallocate()
+    }
+    #endif
+}
+
 /// The certificates that a configuration is made of.
 @safe private final class Certificates {
     let anchors: UnsafeMutablePointer<mbedtls_x509_crt> = .allocate(capacity: 1)
