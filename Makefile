@@ -9,6 +9,9 @@ SHELL := /bin/bash
 PORTABLE := Kernel SAL ATAdapter SecureTransport MQTTClient CoAPClient QCloudIoTHub
 # How long `make demo` runs; empty: until Ctrl-C.
 DEMO_SECONDS ?=
+# What `make fuzz` feeds, and for how long.
+FUZZ ?= tls
+FUZZ_SECONDS ?= 60
 
 .PHONY: help
 help: ## List the targets
@@ -76,6 +79,16 @@ bench-tls: install ## Measure TLS against a C program on the same mbedTLS
 .PHONY: bench-kernel-arm
 bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel beside TencentOS-tiny's and FreeRTOS's
 	scripts/bench-kernel-arm.py
+
+.PHONY: fuzz
+fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls FUZZ_SECONDS=60)
+	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ)
+	mkdir -p Fuzz/.build/corpus/$(FUZZ)
+	Fuzz/.build/debug/fuzz-$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=Fuzz/.build/ Fuzz/.build/corpus/$(FUZZ)
+
+.PHONY: test-mbedtls3
+test-mbedtls3: install ## Run the tests of TLS with mbedTLS 3.6, built from its source package
+	scripts/test-mbedtls3.sh
 
 .PHONY: docs
 docs: install ## Build the documentation into docs-out; warnings are errors

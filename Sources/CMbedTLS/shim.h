@@ -1,6 +1,8 @@
 // The parts of mbedTLS that SecureTransport uses, and wrappers for what Swift cannot import (macros, private fields of 3.x).
 #ifndef APUS_CMBEDTLS_H
 #define APUS_CMBEDTLS_H
+// mbedTLS 3 has no getter for some of what is needed here; what is read of its fields is read in this file only.
+#define MBEDTLS_ALLOW_PRIVATE_ACCESS
 #include <mbedtls/version.h>
 #include <stddef.h>
 #include <mbedtls/aes.h>
@@ -29,25 +31,74 @@ void *memcpy(void *, const void *, size_t);
 #include <mbedtls/ssl_ciphersuites.h>
 #include <mbedtls/x509.h>
 
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+// What is told by other numbers there.
+#define MBEDTLS_ERR_SSL_NO_CIPHER_CHOSEN (-0x6E00)
+#define MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE (-0x7A00)
+#endif
+#if !defined(MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+#define MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET (-0x7B00)
+#endif
+
 /// The description of the last alert that the peer sent, or -1.
 static inline int cmbedtls_last_alert(const mbedtls_ssl_context *ssl) {
-#if MBEDTLS_VERSION_NUMBER < 0x03000000
     if (ssl->in_msgtype == MBEDTLS_SSL_MSG_ALERT && ssl->in_msg != NULL) return ssl->in_msg[1];
-#endif
     return -1;
 }
 
-static inline int cmbedtls_handshake_is_over(const mbedtls_ssl_context *ssl) {
-#if MBEDTLS_VERSION_NUMBER < 0x03000000
-    return ssl->state == MBEDTLS_SSL_HANDSHAKE_OVER;
+/// Whether this mbedTLS has TLS 1.3.
+static inline int cmbedtls_has_tls13(void) {
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3) && MBEDTLS_VERSION_NUMBER >= 0x03060000
+    return 1;
 #else
-    return mbedtls_ssl_is_handshake_over((mbedtls_ssl_context *)ssl);
+    return 0;
+#endif
+}
+
+/// Whether this mbedTLS has connection IDs (RFC 9146); those of version 2.28 are of an earlier draft.
+static inline int cmbedtls_has_connection_ids(void) {
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) && MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/// How long the connection IDs are that the sessions of a configuration have.
+static inline int cmbedtls_use_connection_ids(mbedtls_ssl_config *config, size_t count) {
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) && MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_ssl_conf_cid(config, count, MBEDTLS_SSL_UNEXPECTED_CID_IGNORE);
+#else
+    (void)config, (void)count;
+    return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE;
+#endif
+}
+
+/// Offers or takes connection IDs in the next handshake; the session's own is `bytes`.
+static inline int cmbedtls_set_connection_id(mbedtls_ssl_context *ssl, const unsigned char *bytes, size_t count) {
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) && MBEDTLS_VERSION_NUMBER >= 0x03000000
+    return mbedtls_ssl_set_cid(ssl, MBEDTLS_SSL_CID_ENABLED, bytes, count);
+#else
+    (void)ssl, (void)bytes, (void)count;
+    return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE;
+#endif
+}
+
+/// Whether the two ends have agreed on connection IDs.
+static inline int cmbedtls_uses_connection_ids(mbedtls_ssl_context *ssl) {
+#if defined(MBEDTLS_SSL_DTLS_CONNECTION_ID) && MBEDTLS_VERSION_NUMBER >= 0x03000000
+    int isEnabled = 0;
+    return mbedtls_ssl_get_peer_cid(ssl, &isEnabled, NULL, NULL) == 0 && isEnabled == MBEDTLS_SSL_CID_ENABLED;
+#else
+    (void)ssl;
+    return 0;
 #endif
 }
 
 #if defined(MBEDTLS_X509_CRT_PARSE_C)
 #include <mbedtls/x509_crt.h>
-#if defined(MBEDTLS_PKCS5_C)
+#if defined(MBEDTLS_PKCS5_C) && MBEDTLS_VERSION_NUMBER < 0x03050000
+#define CMBEDTLS_NEEDS_PBES2
 #include "pbes2.h"
 #endif
 
@@ -65,7 +116,7 @@ static inline int cmbedtls_pk_parse_plain_key(mbedtls_pk_context *key, const uns
 static inline int cmbedtls_pk_parse_key(mbedtls_pk_context *key, const unsigned char *bytes, size_t count,
     const unsigned char *password, size_t passwordCount, mbedtls_ctr_drbg_context *random) {
     int result = cmbedtls_pk_parse_plain_key(key, bytes, count, password, passwordCount, random);
-#if defined(MBEDTLS_PKCS5_C)
+#if defined(CMBEDTLS_NEEDS_PBES2)
     if (result == 0 || passwordCount == 0) return result;
     mbedtls_pem_context pem;
     mbedtls_pem_init(&pem);
@@ -111,6 +162,11 @@ typedef int cmbedtls_sign_t(void *owner, mbedtls_md_type_t hash, const unsigned 
 
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
 #include <mbedtls/pk_internal.h>
+#else
+#include <psa/crypto.h>
+#endif
+
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
 
 /// What stands for a key that is elsewhere.
 typedef struct {
@@ -157,6 +213,7 @@ static inline int cmbedtls_use_signer(mbedtls_pk_context *key, const mbedtls_x50
     return 0;
 #else
     // There a key that is elsewhere is a driver of its PSA interface.
+    (void)key, (void)certificate, (void)owner, (void)sign;
     return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE;
 #endif
 }
@@ -192,6 +249,15 @@ static inline void cmbedtls_set_verify(mbedtls_ssl_context *ssl, int (*verify)(v
 /// `name` ends with a zero.
 static inline int cmbedtls_set_hostname(mbedtls_ssl_context *ssl, const unsigned char *name) {
     return mbedtls_ssl_set_hostname(ssl, (const char *)name);
+}
+
+/// Says that the name is looked at otherwise.
+static inline void cmbedtls_need_no_hostname(mbedtls_ssl_context *ssl) {
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    mbedtls_ssl_set_hostname(ssl, NULL);
+#else
+    (void)ssl;
+#endif
 }
 #endif
 
@@ -244,11 +310,22 @@ static inline int cmbedtls_use_protocols(mbedtls_ssl_config *config, const char 
 #endif
 }
 
-static inline int cmbedtls_defaults(mbedtls_ssl_config *config, int isServer, int isDatagram) {
+static inline int cmbedtls_defaults(mbedtls_ssl_config *config, int isServer, int isDatagram, int needsTLS13) {
+#if MBEDTLS_VERSION_NUMBER >= 0x03060000 && defined(MBEDTLS_PSA_CRYPTO_C)
+    if (psa_crypto_init() != PSA_SUCCESS) return MBEDTLS_ERR_SSL_HW_ACCEL_FAILED;
+#endif
+    if (needsTLS13 && !cmbedtls_has_tls13()) return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE;
     int result = mbedtls_ssl_config_defaults(config, isServer ? MBEDTLS_SSL_IS_SERVER : MBEDTLS_SSL_IS_CLIENT,
         isDatagram ? MBEDTLS_SSL_TRANSPORT_DATAGRAM : MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
     if (result != 0) return result;
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
     mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
+#else
+    mbedtls_ssl_conf_min_tls_version(config, needsTLS13 ? MBEDTLS_SSL_VERSION_TLS1_3 : MBEDTLS_SSL_VERSION_TLS1_2);
+#endif
+#if defined(MBEDTLS_SSL_PROTO_TLS1_3) && defined(MBEDTLS_SSL_SESSION_TICKETS) && defined(MBEDTLS_SSL_CLI_C) && MBEDTLS_VERSION_NUMBER >= 0x03060100
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(config, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+#endif
 #if defined(MBEDTLS_ECP_C)
     cmbedtls_use_curves(config);
 #endif
@@ -288,7 +365,7 @@ static inline int cmbedtls_same_session(const mbedtls_ssl_session *a, const mbed
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
     return memcmp(a->master, b->master, sizeof a->master) == 0;
 #else
-    return memcmp(a->MBEDTLS_PRIVATE(master), b->MBEDTLS_PRIVATE(master), sizeof a->MBEDTLS_PRIVATE(master)) == 0;
+    return a->tls_version == MBEDTLS_SSL_VERSION_TLS1_2 && memcmp(a->master, b->master, sizeof a->master) == 0;
 #endif
 }
 

@@ -64,6 +64,8 @@ func sentence(for error: SecureTransportError) -> String {
         case .serverName: "the server's name cannot be used for TLS"
         case .revocationLists: "the lists of revoked certificates cannot be read (mbedTLS \(code))"
         case .applicationProtocols: "the application protocols cannot be used for TLS"
+        case .version: "this mbedTLS has no TLS so new"
+        case .connectionID: "this mbedTLS has no connection IDs"
         case .other: "mbedTLS cannot be set up (\(code))"
         }
     case .certificateUnreadable(let code):

@@ -12,6 +12,7 @@ import Testing
         var socket: SecureDatagramServer?
         var opened_ = 0
         var ends: [SecureTransportError?] = []
+        var moves: [SocketAddress] = []
         var agreements: [TLSAgreement] = []
         var received: [[UInt8]] = []
 
@@ -27,6 +28,7 @@ import Testing
                 case .opened(let agreement):
                     opened_ += 1
                     agreements.append(agreement)
+                case .moved(let address): moves.append(address)
                 case .ended(let error): ends.append(error)
                 }
             }

@@ -7,8 +7,10 @@
 #include <mbedtls/ssl.h>
 #include <mbedtls/ssl_cache.h>
 #include <mbedtls/ssl_ticket.h>
+#include <mbedtls/timing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,22 @@ static int receive_bytes(void *context, unsigned char *bytes, size_t count) {
     return got >= 0 ? (int)got : errno == EAGAIN ? MBEDTLS_ERR_SSL_WANT_READ : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
 }
 
+static _Atomic int64_t traffic;
+
+int64_t tls_peer_server_traffic(void) { return atomic_load(&traffic); }
+
+static int server_send(void *context, const unsigned char *bytes, size_t count) {
+    int sent = send_bytes(context, bytes, count);
+    if (sent > 0) atomic_fetch_add(&traffic, sent);
+    return sent;
+}
+
+static int server_receive(void *context, unsigned char *bytes, size_t count) {
+    int got = receive_bytes(context, bytes, count);
+    if (got > 0) atomic_fetch_add(&traffic, got);
+    return got;
+}
+
 struct common {
     mbedtls_ssl_config config;
     mbedtls_entropy_context entropy;
@@ -59,14 +77,19 @@ struct common {
     int suites[2];
 };
 
-static void common_init(struct common *common, int isServer) {
+static void common_init(struct common *common, int isServer, int isDatagram) {
+    // The list of the library begins with P-521.
+    static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_CURVE25519, MBEDTLS_ECP_DP_SECP384R1,
+        MBEDTLS_ECP_DP_SECP521R1, MBEDTLS_ECP_DP_NONE};
     mbedtls_ssl_config_init(&common->config);
     mbedtls_entropy_init(&common->entropy);
     mbedtls_ctr_drbg_init(&common->random);
     mbedtls_x509_crt_init(&common->chain);
     mbedtls_pk_init(&common->key);
     check(mbedtls_ctr_drbg_seed(&common->random, mbedtls_entropy_func, &common->entropy, NULL, 0), "seed");
-    check(mbedtls_ssl_config_defaults(&common->config, isServer, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT), "defaults");
+    check(mbedtls_ssl_config_defaults(&common->config, isServer,
+        isDatagram ? MBEDTLS_SSL_TRANSPORT_DATAGRAM : MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT), "defaults");
+    mbedtls_ssl_conf_curves(&common->config, curves);
     mbedtls_ssl_conf_min_version(&common->config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
     mbedtls_ssl_conf_rng(&common->config, mbedtls_ctr_drbg_random, &common->random);
 }
@@ -110,7 +133,7 @@ static void *serve(void *argument) {
                     accepted->fd = fd;
                     mbedtls_ssl_init(&accepted->ssl);
                     check(mbedtls_ssl_setup(&accepted->ssl, &server->common.config), "setup");
-                    mbedtls_ssl_set_bio(&accepted->ssl, (void *)(intptr_t)fd, send_bytes, receive_bytes, NULL);
+                    mbedtls_ssl_set_bio(&accepted->ssl, (void *)(intptr_t)fd, server_send, server_receive, NULL);
                     struct epoll_event event = {.events = EPOLLIN, .data.ptr = accepted};
                     epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event);
                 }
@@ -140,7 +163,7 @@ static void *serve(void *argument) {
 
 struct tls_peer_server *tls_peer_server_start(enum tls_peer_kind kind, const char *chain, const char *key, int suite) {
     struct tls_peer_server *server = calloc(1, sizeof *server);
-    common_init(&server->common, MBEDTLS_SSL_IS_SERVER);
+    common_init(&server->common, MBEDTLS_SSL_IS_SERVER, 0);
     server->common.suites[0] = suite;
     mbedtls_ssl_conf_ciphersuites(&server->common.config, server->common.suites);
     if (kind == TLS_PEER_CERTIFICATE) {
@@ -177,9 +200,9 @@ struct tls_peer_client {
     int hasSession;
 };
 
-struct tls_peer_client *tls_peer_client_make(enum tls_peer_kind kind, const char *anchors, int suite) {
+struct tls_peer_client *tls_peer_client_make(enum tls_peer_kind kind, const char *anchors, int suite, int isDatagram) {
     struct tls_peer_client *client = calloc(1, sizeof *client);
-    common_init(&client->common, MBEDTLS_SSL_IS_CLIENT);
+    common_init(&client->common, MBEDTLS_SSL_IS_CLIENT, isDatagram);
     mbedtls_ssl_conf_authmode(&client->common.config, MBEDTLS_SSL_VERIFY_REQUIRED);
     client->common.suites[0] = suite;
     if (suite != 0) mbedtls_ssl_conf_ciphersuites(&client->common.config, client->common.suites);
@@ -276,6 +299,33 @@ int64_t tls_peer_hold(struct tls_peer_client *client, uint16_t port, int count) 
     int64_t used = tls_peer_heap() - before;
     for (int i = 0; i < count; i++) close_session(sessions[i]);
     free(sessions);
+    close(epoll);
+    return used;
+}
+
+int64_t tls_peer_datagram_handshakes(struct tls_peer_client *client, uint16_t port, int count) {
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct sockaddr_in address = loopback(port);
+    int64_t start = tls_peer_cpu(pthread_self());
+    for (int i = 0; i < count; i++) {
+        struct session *session = calloc(1, sizeof *session);
+        mbedtls_timing_delay_context timer;
+        session->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        connect(session->fd, (struct sockaddr *)&address, sizeof address);
+        struct epoll_event event = {.events = 0, .data.fd = session->fd};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, session->fd, &event);
+        mbedtls_ssl_init(&session->ssl);
+        check(mbedtls_ssl_setup(&session->ssl, &client->common.config), "setup");
+        mbedtls_ssl_set_bio(&session->ssl, (void *)(intptr_t)session->fd, send_bytes, receive_bytes, NULL);
+        mbedtls_ssl_set_timer_cb(&session->ssl, &timer, mbedtls_timing_set_delay, mbedtls_timing_get_delay);
+        int result;
+        while ((result = mbedtls_ssl_handshake(&session->ssl)) != 0) {
+            if (result != MBEDTLS_ERR_SSL_WANT_READ) check(result, "handshake");
+            wait_for(epoll, session->fd, EPOLLIN);
+        }
+        close_session(session);
+    }
+    int64_t used = tls_peer_cpu(pthread_self()) - start;
     close(epoll);
     return used;
 }

@@ -110,3 +110,46 @@ final class Holder: ByteStreamHandler, @unchecked Sendable {
     func writable() {}
     func closed(_ error: SocketError?) {}
 }
+
+/// Opens secured datagram sockets again and again.
+final class DatagramCaller: DatagramHandler, @unchecked Sendable {
+    private let network: SecureDatagramNetwork
+    private let port: UInt16
+    private var left: Int
+    private let done: Completion
+    private var socket: (any DatagramSocket)?
+
+    init(_ network: SecureDatagramNetwork, _ port: UInt16, _ count: Int, _ done: Completion) {
+        self.network = network
+        self.port = port
+        left = count
+        self.done = done
+    }
+
+    func next() {
+        guard left > 0 else {
+            try? done.post()
+            return
+        }
+        left -= 1
+        socket = network.openDatagrams(
+            to: Endpoint(host: "127.0.0.1", port: port),
+            deadline: network.loop.now + .seconds(10),
+            handler: self
+        )
+    }
+
+    func opened() { socket?.close() }
+    func received(_ datagram: Span<UInt8>, from peer: SocketAddress, truncated: Bool) {}
+    func closed(_ error: SocketError?) {
+        if let error { fatalError("\(error)") }
+        next()
+    }
+}
+
+final class DatagramListener: DatagramHandler, @unchecked Sendable {
+    var server: SecureDatagramServer?
+    func opened() {}
+    func received(_ datagram: Span<UInt8>, from peer: SocketAddress, truncated: Bool) {}
+    func closed(_ error: SocketError?) { server = nil }
+}

@@ -7,7 +7,11 @@ public final class SecureDatagramNetwork: DatagramNetwork {
     private let inner: any DatagramNetwork
     private let context: TLSContext
     private let failed: (@Sendable (SecureTransportError, Endpoint) -> Void)?
+    #if !hasFeature(Embedded)
+    private let agreed: (@Sendable (TLSAgreement, Endpoint) -> Void)?
+    #endif
 
+    #if hasFeature(Embedded)
     /// A network over `inner`. The certificates and keys of `configuration` are read here, once for all its sockets. `failed` is told, on the loop and
     /// before the socket's handler, why a socket has failed: the handler is told `SocketError.security(code:)`.
     public init(
@@ -19,6 +23,21 @@ public final class SecureDatagramNetwork: DatagramNetwork {
         self.failed = failed
         context = try TLSContext(configuration, isDatagram: true)
     }
+    #else
+    /// A network over `inner`. The certificates and keys of `configuration` are read here, once for all its sockets. `agreed` is told, on the loop, what the
+    /// two ends of a socket have agreed on, and `failed` why a socket has failed, before the socket's handler is told `SocketError.security(code:)`.
+    public init(
+        over inner: any DatagramNetwork,
+        _ configuration: TLSConfiguration,
+        failed: (@Sendable (SecureTransportError, Endpoint) -> Void)? = nil,
+        agreed: (@Sendable (TLSAgreement, Endpoint) -> Void)? = nil
+    ) throws(SecureTransportError) {
+        self.inner = inner
+        self.agreed = agreed
+        self.failed = failed
+        context = try TLSContext(configuration, isDatagram: true)
+    }
+    #endif
 
     /// The loop that its sockets live on.
     public var loop: EventLoop { inner.loop }
@@ -39,6 +58,9 @@ public final class SecureDatagramNetwork: DatagramNetwork {
     ) -> any DatagramSocket {
         let socket = SecureDatagramSocket(context, endpoint, loop: loop, deadline: deadline, handler: handler)
         if let failed { socket.failed = { failed($0, endpoint) } }
+        #if !hasFeature(Embedded)
+        if let agreed { socket.agreed = { agreed($0, endpoint) } }
+        #endif
         socket.attach(
             to: inner.openDatagrams(to: endpoint, deadline: deadline, handler: socket),
             of: inner.capabilities.datagramBytes
@@ -70,6 +92,9 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
         didSet { if let failure { failed?(failure) } }
     }
     var failed: ((SecureTransportError) -> Void)?
+    #if !hasFeature(Embedded)
+    var agreed: ((TLSAgreement) -> Void)?
+    #endif
     private let loop: EventLoop
     private let context: TLSContext
     private let endpoint: Endpoint
@@ -200,6 +225,9 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
                 guard try engine.handshake() == .done else { return }
                 deadlineTimer.stop()
                 state = .open
+                #if !hasFeature(Embedded)
+                agreed?(engine.agreement)
+                #endif
                 handler?.opened()
             }
             while case .open = state {

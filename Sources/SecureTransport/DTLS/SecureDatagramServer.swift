@@ -10,6 +10,8 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
     public enum SessionEvent: Sendable {
         /// Its handshake is over.
         case opened(TLSAgreement)
+        /// It has another address from now on: a datagram with its connection ID came from there.
+        case moved(to: SocketAddress)
         /// It is over: `nil` if it ended in order, or was silent for too long.
         case ended(SecureTransportError?)
     }
@@ -29,6 +31,8 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
     private var below: (any DatagramSocket)?
     private var datagramBytes = DatagramLimit.bytes
     private var sessions: [SocketAddress: Session] = [:]
+    /// The sessions whose peers have connection IDs.
+    private var identified: [[UInt8]: Session] = [:]
     /// Handshakes of peers that have a session: it goes on until the new one is there, so that a ClientHello that somebody has recorded ends nothing (RFC 6347,
     /// 4.2.8).
     private var successors: [SocketAddress: Session] = [:]
@@ -129,10 +133,16 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
         // Type, version, epoch; and of a handshake message in the clear its own type (RFC 6347, 4.1 and 4.2.2).
         guard datagram.count > 13 else { return }
         let isClear = datagram[3] == 0 && datagram[4] == 0
+        // Type tls12_cid (RFC 9146, 4): the ID stands behind the sequence number.
+        if datagram[0] == 25, let count = context.connectionIDBytes, datagram.count > 11 + count,
+            let session = identified[(11..<11 + count).map { datagram[$0] }]
+        {
+            return session.receive(datagram, from: peer)
+        }
         if let session = sessions[peer] {
             let successor = successors[peer]
-            if !isClear || !session.isOpen { session.receive(datagram) }
-            if let successor { return successor.receive(datagram) }
+            if !isClear || !session.isOpen { session.receive(datagram, from: peer) }
+            if let successor { return successor.receive(datagram, from: peer) }
             guard session.isOpen else { return }
         }
         // Nothing but a ClientHello makes a session.
@@ -168,7 +178,16 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
             sessions[peer]?.end(nil, saysGoodbye: false)
             sessions[peer] = session
         }
+        if let id = session.connectionID { identified[id] = session }
         tell(peer, .opened(agreement))
+    }
+
+    /// An authentic datagram of the session came from another address.
+    fileprivate func moved(_ session: Session, from old: SocketAddress, to new: SocketAddress) {
+        if sessions[old] === session { sessions[old] = nil }
+        sessions[new]?.end(nil, saysGoodbye: false)
+        sessions[new] = session
+        tell(old, .moved(to: new))
     }
 
     fileprivate func tell(_ peer: SocketAddress, _ event: SessionEvent) { sessionChanged?(peer, event) }
@@ -184,6 +203,7 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
             return false
         }
         if sessions[peer] === session { sessions[peer] = nil }
+        if let id = session.connectionID, identified[id] === session { identified[id] = nil }
         return true
     }
 
@@ -193,7 +213,13 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
         private(set) var engine: TLSEngine?
         private(set) var isOpen = false
         private(set) var lastHeard = Duration.zero
+        /// What the peer's datagrams carry, if they do.
+        private(set) var connectionID: [UInt8]?
         private var peer = SocketAddress(address: .anyIPv4, port: 0)
+        /// Where the datagram comes from that is being read, and the highest number of a record before.
+        private var sender = SocketAddress(address: .anyIPv4, port: 0)
+        private var number: UInt64 = 0
+        private var newest: UInt64 = 0
         private var server: SecureDatagramServer?
         private let loop: EventLoop
         private let handshakeTime: Duration
@@ -251,7 +277,22 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
             server?.adopt(self, peer)
         }
 
-        func receive(_ datagram: Span<UInt8>) { _ = engine?.receive(datagram) { advance() } }
+        func receive(_ datagram: Span<UInt8>, from sender: SocketAddress) {
+            self.sender = sender
+            // Epoch and sequence number (RFC 6347, 4.1).
+            number = (3..<11).reduce(0) { $0 << 8 | UInt64(datagram[$1]) }
+            _ = engine?.receive(datagram) { advance() }
+        }
+
+        /// The peer is where its newest authentic datagram came from (RFC 9146, 6).
+        private func follow() {
+            guard number > newest else { return }
+            newest = number
+            guard connectionID != nil, sender != peer else { return }
+            let old = peer
+            peer = sender
+            server?.moved(self, from: old, to: peer)
+        }
 
         func send(_ datagram: Span<UInt8>) {
             guard let engine else { return }
@@ -266,11 +307,13 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
                     isOpen = true
                     lastHeard = loop.now
                     lifeTimer.start(after: SecureDatagramServer.idleTime, handler: self)
+                    connectionID = engine.agreedConnectionID
                     server?.opened(self, peer, engine.agreement)
                 }
                 while self.engine != nil {
                     let outcome = try engine.read { bytes in
                         lastHeard = loop.now
+                        follow()
                         server?.deliver(bytes, from: peer)
                     }
                     switch outcome {

@@ -7,8 +7,12 @@ public final class SecureNetwork: Network {
     private let inner: any Network
     private let context: TLSContext
     private let failed: (@Sendable (SecureTransportError, Endpoint) -> Void)?
+    #if !hasFeature(Embedded)
+    private let agreed: (@Sendable (TLSAgreement, Endpoint) -> Void)?
+    #endif
 
-    /// A network over `inner`. The certificates and keys of `configuration` are read here, once for all its connections. `failed` is told, on the loop and
+    #if hasFeature(Embedded)
+    /// A network over `inner`. The certificates and keys of `configuration` are read here, once for all its streams. `failed` is told, on the loop and
     /// before the stream's handler, why a stream has failed: the handler is told `SocketError.security(code:)`.
     public init(
         over inner: any Network,
@@ -19,6 +23,21 @@ public final class SecureNetwork: Network {
         self.failed = failed
         context = try TLSContext(configuration)
     }
+    #else
+    /// A network over `inner`. The certificates and keys of `configuration` are read here, once for all its streams. `agreed` is told, on the loop, what the
+    /// two ends of a stream have agreed on, and `failed` why a stream has failed, before the stream's handler is told `SocketError.security(code:)`.
+    public init(
+        over inner: any Network,
+        _ configuration: TLSConfiguration,
+        failed: (@Sendable (SecureTransportError, Endpoint) -> Void)? = nil,
+        agreed: (@Sendable (TLSAgreement, Endpoint) -> Void)? = nil
+    ) throws(SecureTransportError) {
+        self.inner = inner
+        self.agreed = agreed
+        self.failed = failed
+        context = try TLSContext(configuration)
+    }
+    #endif
 
     /// The loop that its sockets live on.
     public var loop: EventLoop { inner.loop }
@@ -42,6 +61,9 @@ public final class SecureNetwork: Network {
             handler: handler
         )
         if let failed { stream.failed = { failed($0, endpoint) } }
+        #if !hasFeature(Embedded)
+        if let agreed { stream.agreed = { agreed($0, endpoint) } }
+        #endif
         stream.attach(to: inner.connect(to: endpoint, deadline: deadline, handler: stream))
         return stream
     }

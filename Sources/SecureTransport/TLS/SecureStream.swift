@@ -52,6 +52,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     }
     var failed: ((SecureTransportError) -> Void)?
     #if !hasFeature(Embedded)
+    var agreed: ((TLSAgreement) -> Void)?
     package var loopPlace = -1
     #endif
     private let loop: EventLoop
@@ -229,6 +230,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
                 guard try engine.handshake() == .done else { return }
                 deadlineTimer.stop()
                 state = .open
+                #if !hasFeature(Embedded)
+                agreed?(engine.agreement)
+                #endif
                 handler?.opened()
             }
             while untaken.isEmpty, isReading {

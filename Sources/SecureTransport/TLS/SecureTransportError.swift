@@ -51,6 +51,10 @@ public enum SecureTransportError: Error, Equatable, Sendable {
         case preSharedKey
         /// The name of the server.
         case serverName
+        /// The oldest version: this mbedTLS has none so new.
+        case version
+        /// Connection IDs: this mbedTLS has none, or they are too long.
+        case connectionID
         /// The lists of revoked certificates.
         case revocationLists
         /// The application protocols: an empty name, or too long a list.

@@ -52,6 +52,14 @@ public enum TLSSuites: Sendable {
     case legacyPreSharedKey
 }
 
+/// A version of TLS.
+public enum TLSVersion: Sendable {
+    /// TLS 1.2 (RFC 5246), or DTLS 1.2 (RFC 6347).
+    case tls12
+    /// TLS 1.3 (RFC 8446), which mbedTLS has from 3.6 on.
+    case tls13
+}
+
 /// The longest record that is sent, and that the peer is asked to send (RFC 6066, section 4): for peers with little memory.
 public enum TLSRecordLimit: UInt8, Sendable {
     /// 512 bytes.
@@ -116,6 +124,8 @@ public struct TLSConfiguration: Sendable {
     public var serverName: [UInt8]?
     /// The cipher suites that are offered.
     public var suites: TLSSuites
+    /// The oldest version that is spoken; the newest is the newest that mbedTLS has.
+    public var minimumVersion = TLSVersion.tls12
     #if hasFeature(Embedded)
     #if CERTIFICATES
     /// The application protocols that are offered, the best first (ALPN, RFC 7301).
@@ -127,6 +137,9 @@ public struct TLSConfiguration: Sendable {
     #endif
     /// A limit to records that the server is asked to keep: at most what this build of mbedTLS sends itself.
     public var recordLimit: TLSRecordLimit?
+    /// Whether datagrams carry a connection ID that the server chooses (RFC 9146), so that the session goes on when this end gets another address: after sleep, or
+    /// behind a router that forgets. mbedTLS has it from 3.0 on.
+    public var usesConnectionID = false
     /// Where sessions are kept that may be resumed, which takes a two-hundredth of a handshake's time; `nil` for never. A configuration has a store of its own
     /// unless it is given one.
     public var sessions: TLSSessionStore? = TLSSessionStore()
@@ -194,6 +207,8 @@ public struct TLSServerConfiguration: Sendable {
     public var verification = TLSVerification()
     /// The cipher suites that are agreed to.
     public var suites = TLSSuites.secure
+    /// The oldest version that is spoken; the newest is the newest that mbedTLS has.
+    public var minimumVersion = TLSVersion.tls12
     /// The application protocols that are agreed to, the best first (ALPN, RFC 7301). A client that offers none of them is refused; one that offers none at all
     /// is not.
     public var applicationProtocols: [String] = []
@@ -201,6 +216,9 @@ public struct TLSServerConfiguration: Sendable {
     public var sessionCount = 1024
     /// For how long sessions may be resumed, by ticket (RFC 5077) or identifier, in seconds; 0 for not at all.
     public var sessionSeconds = 86_400
+    /// How many bytes the connection IDs have that clients are known by whatever their address is (RFC 9146), over datagrams; 0 for none. mbedTLS has them from
+    /// 3.0 on, of up to 32 bytes.
+    public var connectionIDBytes = 0
     /// Until when a handshake must be over.
     public var handshakeTime = Duration.seconds(10)
     /// How many handshakes may be under way; further clients wait in the system's line.

@@ -16,6 +16,8 @@ final class TLSContext: @unchecked Sendable {
     /// The name that the server's certificate must be for, if not the host's.
     let serverName: [UInt8]?
     let sessions: TLSSessionStore?
+    /// How many bytes the connection IDs of this end have; `nil` for none.
+    let connectionIDBytes: Int?
     /// What a session that may be resumed depends on, beside the server.
     private(set) var fingerprint: [UInt8] = []
 
@@ -38,6 +40,7 @@ final class TLSContext: @unchecked Sendable {
         serverName = configuration.serverName
         sessions = configuration.sessions
         random = configuration.random
+        connectionIDBytes = isDatagram && configuration.usesConnectionID ? 0 : nil
         var hasKey = false
         if case .preSharedKey = configuration.identity { hasKey = true }
         unsafe suites = Self.suiteList(
@@ -55,7 +58,7 @@ final class TLSContext: @unchecked Sendable {
         server = nil
         #endif
         unsafe mbedtls_ssl_config_init(config)
-        try setUp()
+        try setUp(configuration.minimumVersion)
         unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED)
         if let limit = configuration.recordLimit {
             try check(unsafe mbedtls_ssl_conf_max_frag_len(config, limit.rawValue), .other)
@@ -81,6 +84,7 @@ final class TLSContext: @unchecked Sendable {
         serverName = nil
         sessions = nil
         random = configuration.random
+        connectionIDBytes = isDatagram && configuration.connectionIDBytes > 0 ? configuration.connectionIDBytes : nil
         preSharedKeys = configuration.preSharedKeys
         protocols = ProtocolList(configuration.applicationProtocols)
         unsafe suites = Self.suiteList(
@@ -92,7 +96,7 @@ final class TLSContext: @unchecked Sendable {
         let server = ServerState()
         self.server = server
         unsafe mbedtls_ssl_config_init(config)
-        try setUp()
+        try setUp(configuration.minimumVersion)
         for certificate in configuration.certificates { try add(certificate) }
         switch configuration.clientCertificates {
         case .none: unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_NONE)
@@ -121,9 +125,20 @@ final class TLSContext: @unchecked Sendable {
     }
     #endif
 
-    private func setUp() throws(SecureTransportError) {
-        try check(unsafe cmbedtls_defaults(config, isServer ? 1 : 0, isDatagram ? 1 : 0), .other)
+    private func setUp(_ minimum: TLSVersion) throws(SecureTransportError) {
+        let needsTLS13 = minimum == .tls13
+        if needsTLS13, isDatagram || cmbedtls_has_tls13() == 0 { throw .badConfiguration(.version, code: 0) }
+        try check(
+            unsafe cmbedtls_defaults(config, isServer ? 1 : 0, isDatagram ? 1 : 0, needsTLS13 ? 1 : 0),
+            .other
+        )
         unsafe cmbedtls_use_drbg(config, random.context)
+        #if os(Linux) || DTLS
+        if let connectionIDBytes {
+            guard cmbedtls_has_connection_ids() == 1 else { throw .badConfiguration(.connectionID, code: 0) }
+            try check(unsafe cmbedtls_use_connection_ids(config, connectionIDBytes), .connectionID)
+        }
+        #endif
         unsafe mbedtls_ssl_conf_ciphersuites(config, suites.baseAddress)
         #if os(Linux) || CERTIFICATES
         if !protocols.isEmpty {
@@ -136,6 +151,12 @@ final class TLSContext: @unchecked Sendable {
         unsafe mbedtls_ssl_config_free(config)
         unsafe config.deallocate()
         unsafe suites.deallocate()
+    }
+
+    /// An ID that nobody can guess, for a session.
+    func makeConnectionID() -> [UInt8]? {
+        guard let connectionIDBytes else { return nil }
+        return try? random.bytes(connectionIDBytes)
     }
 
     private func check(_ code: Int32, _ part: SecureTransportError.ConfigurationPart) throws(SecureTransportError) {
@@ -210,6 +231,8 @@ final class TLSContext: @unchecked Sendable {
     ) -> UnsafeMutableBufferPointer<Int32> {
         // A client with a pre-shared key offers nothing else: some servers would choose a certificate suite and then fail.
         var numbers: [Int32] = []
+        // TLS 1.3's, which are good with both.
+        if !isDatagram, cmbedtls_has_tls13() == 1 { numbers += [0x1301, 0x1303, 0x1302] }
         #if os(Linux) || CERTIFICATES
         if hasCertificates {
             numbers += [

@@ -39,6 +39,8 @@ final class TLSEngine {
     private var retransmission: (intermediate: Duration, final: Duration)?
     private var clock: (() -> Duration)?
     private var schedule: ((Duration?) -> Void)?
+    /// What the peer's datagrams are to carry.
+    private var connectionID: [UInt8]?
     /// How many bytes are in a record that waits for room below.
     private var blockedCount = 0
     #if !hasFeature(Embedded)
@@ -79,6 +81,8 @@ final class TLSEngine {
             guard !wantedName.contains(0) else { throw .badConfiguration(.serverName, code: 0) }
             let result = unsafe cmbedtls_set_hostname(ssl, wantedName + [0])
             guard result == 0 else { throw .badConfiguration(.serverName, code: result) }
+        } else {
+            unsafe cmbedtls_need_no_hostname(ssl)
         }
         #endif
         offerSession()
@@ -100,7 +104,17 @@ final class TLSEngine {
         unsafe mbedtls_ssl_set_mtu(ssl, UInt16(clamping: datagramBytes))
         let me = unsafe Unmanaged.passUnretained(self).toOpaque()
         unsafe mbedtls_ssl_set_timer_cb(ssl, me, setRetransmission, retransmissionState)
+        connectionID = context.makeConnectionID()
+        offerConnectionID()
     }
+
+    private func offerConnectionID() {
+        guard let connectionID else { return }
+        _ = unsafe cmbedtls_set_connection_id(ssl, connectionID, connectionID.count)
+    }
+
+    /// The ID that the peer's datagrams carry, if the two ends have agreed on that.
+    var agreedConnectionID: [UInt8]? { unsafe cmbedtls_uses_connection_ids(ssl) == 1 ? connectionID : nil }
 
     #if !hasFeature(Embedded)
     /// Says who the client is that the next datagrams come from: its cookie is good for that address only.
@@ -113,6 +127,7 @@ final class TLSEngine {
         peerNames = []
         retransmission = nil
         _ = unsafe mbedtls_ssl_session_reset(ssl)
+        offerConnectionID()
     }
     #endif
 
@@ -140,13 +155,16 @@ final class TLSEngine {
 
     /// How many bytes of a datagram are records that can be authentic: of an encrypted one that is shorter than its tag, mbedTLS 2.28 makes an error that ends the
     /// session, where it must discard the record (RFC 6347, 4.1.2.7).
-    private static func readable(_ datagram: Span<UInt8>) -> Int {
+    private func readable(_ datagram: Span<UInt8>) -> Int {
         var position = 0
         while position + 13 <= datagram.count {
             let isClear = datagram[position + 3] == 0 && datagram[position + 4] == 0
-            let length = Int(datagram[position + 11]) << 8 | Int(datagram[position + 12])
+            // Type tls12_cid (RFC 9146, 4): the connection ID stands before the length.
+            let header = datagram[position] == 25 ? 13 + (connectionID?.count ?? 0) : 13
+            guard position + header <= datagram.count else { return position }
+            let length = Int(datagram[position + header - 2]) << 8 | Int(datagram[position + header - 1])
             if !isClear, length < 16 { return position }
-            position += 13 + length
+            position += header + length
         }
         return datagram.count
     }
@@ -229,7 +247,7 @@ final class TLSEngine {
     /// Calls `body` while mbedTLS may read from `bytes`; returns how many it has read.
     func receive(_ bytes: Span<UInt8>, _ body: () -> Void) -> Int {
         #if os(Linux) || DTLS
-        let bytes = context.isDatagram ? bytes.extracting(first: Self.readable(bytes)) : bytes
+        let bytes = context.isDatagram ? bytes.extracting(first: readable(bytes)) : bytes
         #endif
         return unsafe bytes.withUnsafeBufferPointer { buffer in
             unsafe input = buffer
@@ -321,6 +339,10 @@ final class TLSEngine {
         switch result {
         case 0: return .done
         case MBEDTLS_ERR_SSL_WANT_READ, MBEDTLS_ERR_SSL_WANT_WRITE: return .blocked
+        case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
+            // TLS 1.3 sends them whenever it likes.
+            keepSession()
+            return .done
         case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY: return .ended
         #if !hasFeature(Embedded)
         case MBEDTLS_ERR_SSL_HELLO_VERIFY_REQUIRED: return .unverified

@@ -19,10 +19,14 @@ uint16_t tls_peer_server_port(const struct tls_peer_server *_Nonnull server);
 
 /// A client: trusts `anchors`, or has the key.
 struct tls_peer_client;
-struct tls_peer_client *_Nonnull tls_peer_client_make(enum tls_peer_kind kind, const char *_Nonnull anchors, int suite);
+struct tls_peer_client *_Nonnull tls_peer_client_make(enum tls_peer_kind kind, const char *_Nonnull anchors, int suite, int isDatagram);
 
 /// Connects so many times, one after another; resumes the session before if `resumes`. Returns the processor time of the calling thread in nanoseconds.
 int64_t tls_peer_handshakes(struct tls_peer_client *_Nonnull client, uint16_t port, int count, int resumes);
+/// The same over datagrams.
+int64_t tls_peer_datagram_handshakes(struct tls_peer_client *_Nonnull client, uint16_t port, int count);
+/// How many bytes the servers have sent and received.
+int64_t tls_peer_server_traffic(void);
 /// Opens a connection, and sends `size` bytes and waits for them so many times. Returns the processor time.
 int64_t tls_peer_echo(struct tls_peer_client *_Nonnull client, uint16_t port, int size, int count);
 /// Opens so many connections and keeps them; returns how many bytes of heap they take.

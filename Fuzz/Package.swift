@@ -1,0 +1,17 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Fuzz targets, for libFuzzer: `make fuzz`.
+let package = Package(
+    name: "apus-fuzz",
+    dependencies: [.package(name: "apus", path: "..")],
+    targets: [
+        .executableTarget(
+            name: "fuzz-tls",
+            dependencies: [.product(name: "SecureTransport", package: "apus")],
+            swiftSettings: [.unsafeFlags(["-parse-as-library", "-sanitize=fuzzer,address"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]
+        )
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds mbedTLS 3.6 from the source package of the next Debian into .build/vendor, and runs SecureTransport's tests with it: the sources are the
+# same, and must do the same.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=3.6
+vendor=$PWD/.build/vendor
+source=$vendor/mbedtls-$version
+library=$vendor/host-$version
+mkdir -p "$vendor" "$library"
+
+if [ ! -e "$source/library/sha256.c" ]; then
+    echo "Fetching the source of mbedTLS $version"
+    lists=$vendor/apt-$version
+    mkdir -p "$lists/lists/partial"
+    uri=$({ cat /etc/apt/sources.list 2>/dev/null || true; cat /etc/apt/sources.list.d/* 2>/dev/null || true; } |
+        awk '/^URIs:/ && /debian/ && !/security/ { print $2; exit } /^deb / && /debian/ && !/security/ { print $2; exit }')
+    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri trixie main" > "$lists/sources.list"
+    apt=(apt-get -q -o "Dir::Etc::SourceList=$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o "Dir::State::Lists=$lists/lists" -o APT::Sandbox::User=root)
+    "${apt[@]}" update > "$lists/log" 2>&1 || { cat "$lists/log" >&2; exit 1; }
+    (cd "$lists" && "${apt[@]}" source --download-only mbedtls >> log 2>&1) || { cat "$lists/log" >&2; exit 1; }
+    rm -rf "$source"
+    mkdir -p "$source"
+    tar -xf "$lists"/mbedtls_$version*.orig.tar.* -C "$source" --strip-components 1
+fi
+
+threads=(-DMBEDTLS_THREADING_C -DMBEDTLS_THREADING_PTHREAD)
+if [ ! -e "$library/libmbedcrypto.a" ] || [ "$0" -nt "$library/libmbedcrypto.a" ]; then
+    echo "Building mbedTLS $version"
+    rm -f "$library"/*
+    compile() {
+        cc -c -O2 -std=c99 -D_GNU_SOURCE $threads -I"$source/include" -I"$source/library" -I"$source/3rdparty/everest/include" \
+            -I"$source/3rdparty/everest/include/everest" -I"$source/3rdparty/p256-m/p256-m" -I"$source/3rdparty/p256-m/p256-m/include" \
+            -o "$library/$(basename "$1" .c).o" "$1"
+    }
+    export -f compile
+    threads="${threads[*]}" source=$source library=$library xargs -P "$(nproc)" -I{} bash -c 'compile {}' < <(ls "$source"/library/*.c)
+    ar rcs "$library/libmbedcrypto.a" "$library"/*.o
+    # The module map links these too.
+    ar rcs "$library/libmbedtls.a"
+    ar rcs "$library/libmbedx509.a"
+fi
+
+flags=(--scratch-path ".build/mbedtls-$version" -Xcc "-I$source/include" -Xlinker "-L$library")
+for option in "${threads[@]}"; do flags+=(-Xcc "$option"); done
+swift build --build-tests "${flags[@]}"
+SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build "${flags[@]}" --filter '^SecureTransportTests'
