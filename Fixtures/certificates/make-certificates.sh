@@ -105,6 +105,7 @@ make() {
     sign loosely loose server ec
     cat loose.crt >> loosely.crt
     sign client root client ec
+    sign client-rsa root client rsa2048
     sign strange-client stranger client ec
     openssl req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout self.key -subj /CN=localhost -days 3650 \
         -config ca.cnf -extensions server -out self.crt

@@ -25,6 +25,18 @@ int memcmp(const void *, const void *, size_t);
 void *memcpy(void *, const void *, size_t);
 #endif
 
+/// Encrypts or decrypts whole blocks in place.
+static inline int cmbedtls_aes_cbc(int mode, const unsigned char *key, size_t keyCount, unsigned char vector[16], unsigned char *bytes,
+    size_t count) {
+    mbedtls_aes_context context;
+    mbedtls_aes_init(&context);
+    unsigned int bits = (unsigned int)keyCount * 8;
+    int result = mode == MBEDTLS_AES_ENCRYPT ? mbedtls_aes_setkey_enc(&context, key, bits) : mbedtls_aes_setkey_dec(&context, key, bits);
+    if (result == 0) result = mbedtls_aes_crypt_cbc(&context, mode, count, vector, bytes, bytes);
+    mbedtls_aes_free(&context);
+    return result;
+}
+
 // What a configuration leaves out of mbedTLS is left out here.
 #if defined(MBEDTLS_SSL_TLS_C)
 #include <mbedtls/ssl.h>
@@ -54,6 +66,9 @@ static inline int cmbedtls_has_tls13(void) {
     return 0;
 #endif
 }
+
+/// Whether an EC key may be elsewhere.
+static inline int cmbedtls_has_external_ec_keys(void) { return MBEDTLS_VERSION_NUMBER < 0x03000000; }
 
 /// Whether this mbedTLS has connection IDs (RFC 9146); those of version 2.28 are of an earlier draft.
 static inline int cmbedtls_has_connection_ids(void) {
@@ -166,8 +181,6 @@ typedef int cmbedtls_sign_t(void *owner, mbedtls_md_type_t hash, const unsigned 
 #include <psa/crypto.h>
 #endif
 
-#if MBEDTLS_VERSION_NUMBER < 0x03000000
-
 /// What stands for a key that is elsewhere.
 typedef struct {
     void *owner;
@@ -175,6 +188,18 @@ typedef struct {
     size_t bits;
 } cmbedtls_signer;
 
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+static size_t cmbedtls_signer_length(void *signer) { return (((cmbedtls_signer *)signer)->bits + 7) / 8; }
+static int cmbedtls_signer_sign_rsa(void *context, int (*random)(void *, unsigned char *, size_t), void *randomContext, mbedtls_md_type_t hash,
+    unsigned int count, const unsigned char *digest, unsigned char *signature) {
+    (void)random;
+    (void)randomContext;
+    cmbedtls_signer *signer = (cmbedtls_signer *)context;
+    int result = signer->sign(signer->owner, hash, digest, count, signature, cmbedtls_signer_length(signer));
+    if (result < 0) return result;
+    return (size_t)result == cmbedtls_signer_length(signer) ? 0 : MBEDTLS_ERR_PK_INVALID_ALG;
+}
+#else
 static void *cmbedtls_signer_allocate(void) { return calloc(1, sizeof(cmbedtls_signer)); }
 static void cmbedtls_signer_free(void *signer) { free(signer); }
 static size_t cmbedtls_signer_bits(const void *signer) { return ((const cmbedtls_signer *)signer)->bits; }
@@ -199,6 +224,18 @@ static const mbedtls_pk_info_t cmbedtls_signer_ec = {.type = MBEDTLS_PK_ECKEY, .
     .ctx_free_func = cmbedtls_signer_free};
 #endif
 
+/// Frees a key that may be one that is elsewhere.
+static inline void cmbedtls_free_key(mbedtls_pk_context *key) {
+#if MBEDTLS_VERSION_NUMBER >= 0x03000000
+    // Of a key that is elsewhere the library frees its own part only, whose first member is ours.
+    void *signer = mbedtls_pk_get_type(key) == MBEDTLS_PK_RSA_ALT ? *(void **)key->pk_ctx : NULL;
+    mbedtls_pk_free(key);
+    free(signer);
+#else
+    mbedtls_pk_free(key);
+#endif
+}
+
 /// Makes `key` one that is elsewhere, of the kind of the certificate's.
 static inline int cmbedtls_use_signer(mbedtls_pk_context *key, const mbedtls_x509_crt *certificate, void *owner, cmbedtls_sign_t *sign) {
 #if MBEDTLS_VERSION_NUMBER < 0x03000000
@@ -212,9 +249,16 @@ static inline int cmbedtls_use_signer(mbedtls_pk_context *key, const mbedtls_x50
     signer->bits = mbedtls_pk_get_bitlen(&certificate->pk);
     return 0;
 #else
-    // There a key that is elsewhere is a driver of its PSA interface.
-    (void)key, (void)certificate, (void)owner, (void)sign;
-    return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE;
+    // An EC key that is elsewhere is a driver of the library's PSA interface there.
+    if (!mbedtls_pk_can_do(&certificate->pk, MBEDTLS_PK_RSA)) return MBEDTLS_ERR_PK_FEATURE_UNAVAILABLE;
+    cmbedtls_signer *signer = (cmbedtls_signer *)calloc(1, sizeof *signer);
+    if (signer == NULL) return MBEDTLS_ERR_PK_ALLOC_FAILED;
+    signer->owner = owner;
+    signer->sign = sign;
+    signer->bits = mbedtls_pk_get_bitlen(&certificate->pk);
+    int result = mbedtls_pk_setup_rsa_alt(key, signer, NULL, cmbedtls_signer_sign_rsa, cmbedtls_signer_length);
+    if (result != 0) free(signer);
+    return result;
 #endif
 }
 
@@ -357,6 +401,16 @@ static inline void cmbedtls_set_user(mbedtls_ssl_context *ssl, void *user, mbedt
     mbedtls_ssl_set_bio(ssl, user, send, receive, NULL);
 #if MBEDTLS_VERSION_NUMBER >= 0x03000000
     mbedtls_ssl_set_user_data_p(ssl, user);
+#endif
+}
+
+/// Whether the two ends speak TLS 1.3, whose sessions can be resumed when a ticket has come, after the handshake.
+static inline int cmbedtls_is_tls13(const mbedtls_ssl_context *ssl) {
+#if MBEDTLS_VERSION_NUMBER < 0x03000000
+    (void)ssl;
+    return 0;
+#else
+    return mbedtls_ssl_get_version_number(ssl) == MBEDTLS_SSL_VERSION_TLS1_3;
 #endif
 }
 

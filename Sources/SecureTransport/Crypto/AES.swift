@@ -68,26 +68,10 @@ public enum AES {
         // It is changed with each block.
         var vector: [UInt8] = []
         for index in initializationVector.indices { vector.append(initializationVector[index]) }
-        var context = unsafe mbedtls_aes_context()
-        unsafe mbedtls_aes_init(&context)
-        defer { unsafe mbedtls_aes_free(&context) }
         let result = key.withBytes { key in
             unsafe key.withUnsafeBufferPointer { key in
-                let bits = UInt32(truncatingIfNeeded: key.count * 8)
-                let result =
-                    unsafe mode == MBEDTLS_AES_ENCRYPT
-                    ? mbedtls_aes_setkey_enc(&context, key.baseAddress, bits)
-                    : mbedtls_aes_setkey_dec(&context, key.baseAddress, bits)
-                guard result == 0 else { return result }
-                return unsafe bytes.withUnsafeMutableBufferPointer { bytes in
-                    unsafe mbedtls_aes_crypt_cbc(
-                        &context,
-                        mode,
-                        bytes.count,
-                        &vector,
-                        bytes.baseAddress,
-                        bytes.baseAddress
-                    )
+                unsafe bytes.withUnsafeMutableBufferPointer { bytes in
+                    unsafe cmbedtls_aes_cbc(mode, key.baseAddress, key.count, &vector, bytes.baseAddress, bytes.count)
                 }
             }
         }

@@ -194,7 +194,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         case .handshaking, .open, .closing: break
         }
         guard untaken.isEmpty else { return 0 }
-        return engine.receive(bytes) { advance() }
+        let taken = engine.receive(bytes) { advance() }
+        // What could not be written before the rest of something had come.
+        if !outgoing.isEmpty { askForEndOfTurn() }
+        return taken
     }
 
     /// The stream below has room again.

@@ -386,7 +386,7 @@ final class TLSContext: @unchecked Sendable {
     }
 
     deinit {
-        unsafe mbedtls_pk_free(privateKey)
+        unsafe cmbedtls_free_key(privateKey)
         unsafe mbedtls_x509_crt_free(chain)
         unsafe privateKey.deallocate()
         unsafe chain.deallocate()

@@ -178,13 +178,20 @@ final class TLSEngine {
         if isOffered == true { offered = saved } else { context.sessions?.set(nil, for: sessionKey) }
     }
 
+    /// Of TLS 1.3: a session that is resumed shows no certificate.
+    private func noteResumption() {
+        #if os(Linux) || CERTIFICATES
+        isResumed = unsafe offered != nil && mbedtls_ssl_get_peer_cert(ssl) == nil
+        #endif
+    }
+
     /// Keeps the session for the next time.
     private func keepSession() {
         var session = unsafe mbedtls_ssl_session()
         unsafe mbedtls_ssl_session_init(&session)
         defer { unsafe mbedtls_ssl_session_free(&session) }
         guard unsafe mbedtls_ssl_get_session(ssl, &session) == 0 else { return }
-        if let offered {
+        if let offered, unsafe cmbedtls_is_tls13(ssl) == 0 {
             isResumed = unsafe Self.withSession(offered) { unsafe cmbedtls_same_session($0, &session) == 1 } ?? false
         }
         guard let store = context.sessions else { return }
@@ -269,7 +276,11 @@ final class TLSEngine {
                     throw .certificateRejected(rejection)
                 }
                 #endif
-                keepSession()
+                if unsafe cmbedtls_is_tls13(ssl) == 1 {
+                    noteResumption()
+                } else {
+                    keepSession()
+                }
             }
             return outcome
         } catch {
@@ -289,7 +300,13 @@ final class TLSEngine {
     /// Reads decrypted bytes, one record at most, and gives them to `body`.
     func read(_ body: (Span<UInt8>) -> Void) throws(SecureTransportError) -> Outcome {
         let result: Int32 = unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.readBytes) { buffer in
-            let count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
+            var left = unsafe input.count
+            var count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
+            // Between messages of a handshake that are nothing to us, it stops though there is more.
+            while unsafe count == MBEDTLS_ERR_SSL_WANT_READ && input.count > 0 && input.count < left {
+                left = unsafe input.count
+                count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
+            }
             if count > 0 {
                 body(unsafe Span(_unsafeElements: UnsafeBufferPointer(rebasing: buffer[..<Int(count)])))
             }
@@ -305,7 +322,14 @@ final class TLSEngine {
     /// the same bytes in the next call, in which mbedTLS sends the record that it has already made of them.
     func write(_ bytes: Span<UInt8>) throws(SecureTransportError) -> Int {
         let count = blockedCount > 0 ? blockedCount : min(bytes.count, 16_384)
-        let result = unsafe bytes.withUnsafeBufferPointer { unsafe mbedtls_ssl_write(ssl, $0.baseAddress, count) }
+        let result = unsafe bytes.withUnsafeBufferPointer { bytes in
+            while true {
+                let result = unsafe mbedtls_ssl_write(ssl, bytes.baseAddress, count)
+                // TLS 1.3 looks at a ticket that has come before it writes.
+                guard result == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET else { return result }
+                keepSession()
+            }
+        }
         blockedCount = 0
         if result >= 0 { return Int(result) }
         _ = try outcome(result)
