@@ -382,6 +382,26 @@ static inline int cmbedtls_defaults(mbedtls_ssl_config *config, int isServer, in
     return 0;
 }
 
+/// What mbedTLS has decrypted and nobody has taken: it stays where it is, so that it need not be copied. Ask for it when mbedtls_ssl_read for no bytes has
+/// returned 0.
+static inline const unsigned char *cmbedtls_plaintext(const mbedtls_ssl_context *ssl, size_t *count) {
+    *count = ssl->in_offt != NULL ? ssl->in_msglen : 0;
+    return ssl->in_offt;
+}
+
+/// Takes so many bytes of it, as mbedtls_ssl_read does, which copies them too.
+static inline void cmbedtls_take(mbedtls_ssl_context *ssl, size_t count) {
+    if (ssl->in_offt == NULL || count > ssl->in_msglen) return;
+    mbedtls_platform_zeroize(ssl->in_offt, count);
+    ssl->in_msglen -= count;
+    if (ssl->in_msglen == 0) {
+        ssl->in_offt = NULL;
+        ssl->keep_current_message = 0;
+    } else {
+        ssl->in_offt += count;
+    }
+}
+
 /// Tells the peer why the handshake fails, where mbedTLS does not.
 static inline int cmbedtls_send_alert(mbedtls_ssl_context *ssl, unsigned char alert) {
     return mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);

@@ -42,17 +42,20 @@ final class EnginePair {
                         engine.reset()
                         if let address { engine.setPeer(address) }
                         return
-                    case .blocked, .reconnects, .ended: return
+                    case .blocked, .held, .reconnects, .ended: return
                     }
                 }
                 while true {
                     var bytes: [UInt8]?
-                    let outcome = try engine.read { read in bytes = (0..<read.count).map { read[$0] } }
+                    let outcome = try engine.read { read in
+                        bytes = (0..<read.count).map { read[$0] }
+                        return read.count
+                    }
                     if let bytes { received.append(bytes) }
                     switch outcome {
                     case .done: continue
                     case .ended: hasEnded = true
-                    case .blocked, .unverified, .reconnects: break
+                    case .blocked, .held, .unverified, .reconnects: break
                     }
                     return
                 }

@@ -249,8 +249,16 @@ static struct session *open_session(struct tls_peer_client *client, uint16_t por
     return session;
 }
 
-static void close_session(struct session *session) {
+/// Says goodbye, waits until the peer has ended too, and closes: so that nothing that was sent is lost, as a close with bytes to read would do.
+static void close_session(struct session *session, int epoll) {
+    char rest[256];
     mbedtls_ssl_close_notify(&session->ssl);
+    shutdown(session->fd, SHUT_WR);
+    for (;;) {
+        ssize_t got = read(session->fd, rest, sizeof rest);
+        if (got < 0 && errno == EAGAIN) wait_for(epoll, session->fd, EPOLLIN);
+        else if (got <= 0) break;
+    }
     close(session->fd);
     mbedtls_ssl_free(&session->ssl);
     free(session);
@@ -258,9 +266,9 @@ static void close_session(struct session *session) {
 
 int64_t tls_peer_handshakes(struct tls_peer_client *client, uint16_t port, int count, int resumes) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (resumes) close_session(open_session(client, port, epoll, 1));
+    if (resumes) close_session(open_session(client, port, epoll, 1), epoll);
     int64_t start = tls_peer_cpu(pthread_self());
-    for (int i = 0; i < count; i++) close_session(open_session(client, port, epoll, resumes));
+    for (int i = 0; i < count; i++) close_session(open_session(client, port, epoll, resumes), epoll);
     int64_t used = tls_peer_cpu(pthread_self()) - start;
     close(epoll);
     return used;
@@ -286,7 +294,7 @@ int64_t tls_peer_echo(struct tls_peer_client *client, uint16_t port, int size, i
         }
     }
     int64_t used = tls_peer_cpu(pthread_self()) - start;
-    close_session(session);
+    close_session(session, epoll);
     close(epoll);
     return used;
 }
@@ -297,7 +305,7 @@ int64_t tls_peer_hold(struct tls_peer_client *client, uint16_t port, int count) 
     struct session **sessions = calloc((size_t)count, sizeof *sessions);
     for (int i = 0; i < count; i++) sessions[i] = open_session(client, port, epoll, 0);
     int64_t used = tls_peer_heap() - before;
-    for (int i = 0; i < count; i++) close_session(sessions[i]);
+    for (int i = 0; i < count; i++) close_session(sessions[i], epoll);
     free(sessions);
     close(epoll);
     return used;
@@ -323,7 +331,10 @@ int64_t tls_peer_datagram_handshakes(struct tls_peer_client *client, uint16_t po
             if (result != MBEDTLS_ERR_SSL_WANT_READ) check(result, "handshake");
             wait_for(epoll, session->fd, EPOLLIN);
         }
-        close_session(session);
+        mbedtls_ssl_close_notify(&session->ssl);
+        close(session->fd);
+        mbedtls_ssl_free(&session->ssl);
+        free(session);
     }
     int64_t used = tls_peer_cpu(pthread_self()) - start;
     close(epoll);

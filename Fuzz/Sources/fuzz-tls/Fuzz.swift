@@ -58,7 +58,7 @@ private final class End {
                 }
             }
             while true {
-                let outcome = try engine.read { _ in }
+                let outcome = try engine.read { $0.count }
                 if outcome == .done { continue }
                 if outcome == .ended { isOver = true }
                 return

@@ -4,11 +4,13 @@ internal import Kernel
 
 /// A byte stream over a file descriptor: TCP, a Unix-domain socket, or a terminal.
 ///
-/// What one turn of the loop sends goes out in one `write` at its end. What the handler leaves is kept (at most one
+/// What one turn of the loop sends goes out in one `write` at its end, but for large pieces, which go at once. What the handler leaves is kept (at most one
 /// read buffer), and reading stops until it resumes.
 final class LinuxStream: ByteStream {
     /// How many bytes wait for the kernel to take them before ``send(_:)`` takes less than it is given.
     static let sendBufferBytes = 262_144
+    /// So many bytes are handed to the system at once.
+    private static let directBytes = 16_384
 
     enum State {
         case connecting(Connector)
@@ -117,13 +119,25 @@ final class LinuxStream: ByteStream {
     /// Takes bytes to send, as many as there is room for in ``sendBufferBytes``.
     func send(_ bytes: Span<UInt8>) -> Int {
         guard case .open = state, !mustFinish else { return 0 }
+        // So many are not worth waiting for more, nor copying.
+        let sent = outgoing.isEmpty && bytes.count >= Self.directBytes ? max(0, put(bytes)) : 0
+        let bytes = bytes.extracting(droppingFirst: sent)
         let count = min(bytes.count, Self.sendBufferBytes - outgoing.count)
         if count < bytes.count { owesWritable = true }
         if count > 0 {
             outgoing.append(bytes.extracting(first: count))
             askForEndOfTurn()
         }
-        return count
+        return sent + count
+    }
+
+    /// Hands bytes to the system; returns how many it has taken, or -1.
+    private func put(_ bytes: Span<UInt8>) -> Int {
+        unsafe bytes.withUnsafeBufferPointer {
+            unsafe kind == .socket
+                ? CLinux.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                : CLinux.write(descriptor, $0.baseAddress, $0.count)
+        }
     }
 
     /// Sends what was taken, then ends this direction.
@@ -137,13 +151,7 @@ final class LinuxStream: ByteStream {
 
     private func write() {
         while !outgoing.isEmpty {
-            let count = outgoing.withSpan { bytes in
-                unsafe bytes.withUnsafeBufferPointer {
-                    unsafe kind == .socket
-                        ? CLinux.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-                        : CLinux.write(descriptor, $0.baseAddress, $0.count)
-                }
-            }
+            let count = outgoing.withSpan { put($0) }
             guard count > 0 else {
                 let code = clinux_errno()
                 if code == EINTR { continue }

@@ -233,10 +233,11 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
             while case .open = state {
                 let outcome = try engine.read { bytes in
                     if case .open = state, let peer { handler?.received(bytes, from: peer, truncated: false) }
+                    return bytes.count
                 }
                 switch outcome {
                 case .done: continue
-                case .blocked: return
+                case .blocked, .held: return
                 #if !hasFeature(Embedded)
                 case .unverified, .reconnects: return
                 #endif

@@ -260,7 +260,7 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
                 do throws(SecureTransportError) {
                     switch try engine.handshake() {
                     case .unverified: isVerified = false
-                    case .done, .blocked, .ended, .reconnects: break
+                    case .done, .blocked, .held, .ended, .reconnects: break
                     }
                 } catch {
                     // What it says is no ClientHello that one can answer.
@@ -315,10 +315,11 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
                         lastHeard = loop.now
                         follow()
                         server?.deliver(bytes, from: peer)
+                        return bytes.count
                     }
                     switch outcome {
                     case .done: continue
-                    case .blocked, .unverified: return
+                    case .blocked, .held, .unverified: return
                     // A new handshake comes by way of the greeter.
                     case .reconnects: return end(nil, saysGoodbye: false)
                     case .ended: return end(nil, saysGoodbye: true)

@@ -32,6 +32,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     static let sendBufferBytes = 65_536
     #endif
 
+    /// What a record carries at most (RFC 5246, 6.2.1).
+    private static let recordBytes = 16_384
+
     private enum State {
         /// The stream below connects.
         case opening
@@ -61,13 +64,14 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     private var state = State.opening
     private var outgoing = ByteQueue()
     private var owesWritable = false
-    /// Decrypted bytes that the handler has not taken.
-    private var untaken: [UInt8] = []
+    /// There are decrypted bytes that the handler has not taken; they are the engine's.
+    private var isHeld = false
     /// It was closed on this side, so that the handler is given nothing any more.
     private var isDeaf = false
     private var mayOffer = false
     private lazy var turnEnd = EndOfTurn(on: loop)
-    private lazy var deadlineTimer = Timer(on: loop)
+    /// Until the handshake is over.
+    private var deadlineTimer: Timer?
 
     /// A stream to the server at `host` and `port`, or, of a server, from whoever comes.
     init(
@@ -80,7 +84,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     ) {
         self.loop = loop
         self.handler = handler
-        deadlineTimer.start(at: deadline, handler: self)
+        let timer = Timer(on: loop)
+        deadlineTimer = timer
+        timer.start(at: deadline, handler: self)
         do throws(SecureTransportError) {
             // The engine must not keep the stream that owns it; it is detached before the stream goes away.
             engine = try TLSEngine(context, host: host, port: port) { [unowned(unsafe) self] bytes in
@@ -132,13 +138,28 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     /// Takes bytes to send; they are encrypted at the end of the turn.
     public func send(_ bytes: Span<UInt8>) -> Int {
         guard case .open = state else { return 0 }
+        // What fills records needs not wait for more.
+        var whole = 0
+        if let engine, outgoing.isEmpty {
+            do throws(SecureTransportError) {
+                while bytes.count - whole >= Self.recordBytes {
+                    let written = try engine.write(bytes.extracting(droppingFirst: whole))
+                    whole += written
+                    if written < Self.recordBytes { break }
+                }
+            } catch {
+                fail(error)
+                return bytes.count
+            }
+        }
+        let bytes = bytes.extracting(droppingFirst: whole)
         let count = min(bytes.count, Self.sendBufferBytes - outgoing.count)
         if count < bytes.count { owesWritable = true }
         if count > 0 {
             outgoing.append(bytes.extracting(first: count))
             askForEndOfTurn()
         }
-        return count
+        return whole + count
     }
 
     /// Says that the handler can take bytes again.
@@ -172,7 +193,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
 
     private func giveNothing() {
         isDeaf = true
-        untaken = []
+        isHeld = false
         askForEndOfTurn()
     }
 
@@ -193,7 +214,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         case .ending, .closed: return bytes.count
         case .handshaking, .open, .closing: break
         }
-        guard untaken.isEmpty else { return 0 }
+        guard !isHeld else { return 0 }
         let taken = engine.receive(bytes) { advance() }
         // What could not be written before the rest of something had come.
         if !outgoing.isEmpty { askForEndOfTurn() }
@@ -231,27 +252,20 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         do throws(SecureTransportError) {
             if case .handshaking = state {
                 guard try engine.handshake() == .done else { return }
-                deadlineTimer.stop()
+                endDeadline()
                 state = .open
                 #if !hasFeature(Embedded)
                 agreed?(engine.agreement)
                 #endif
                 handler?.opened()
             }
-            while untaken.isEmpty, isReading {
-                let outcome = try engine.read { bytes in
-                    guard case .open = state else { return }
-                    let taken = handler?.received(bytes) ?? 0
-                    precondition(taken >= 0 && taken <= bytes.count, "a handler took more than it was given")
-                    // The handler may have closed the stream meanwhile.
-                    guard case .open = state, taken < bytes.count else { return }
-                    let rest = bytes.extracting(droppingFirst: taken)
-                    untaken.reserveCapacity(rest.count)
-                    for index in rest.indices { untaken.append(rest[index]) }
-                }
+            while !isHeld, isReading {
+                let outcome = try engine.read { offer($0) }
                 switch outcome {
                 case .done: continue
                 case .blocked: return
+                // The handler may have closed the stream meanwhile, which then wants nothing more.
+                case .held: isHeld = !isDeaf
                 #if !hasFeature(Embedded)
                 case .unverified, .reconnects: throw .protocolFailure(code: 0)
                 #endif
@@ -271,21 +285,24 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         }
     }
 
-    private func offerUntaken() {
+    /// Gives the handler decrypted bytes; returns how many it has taken.
+    private func offer(_ bytes: Span<UInt8>) -> Int {
+        if isDeaf { return bytes.count }
+        return handler?.received(bytes) ?? bytes.count
+    }
+
+    private func offerHeld() {
         mayOffer = false
-        guard !untaken.isEmpty else { return }
-        let offered = untaken
-        let taken = handler?.received(offered.span) ?? 0
-        precondition(taken >= 0 && taken <= offered.count, "a handler took more than it was given")
-        // The handler may have closed the stream meanwhile.
-        untaken = isDeaf || taken == offered.count ? [] : Array(offered[taken...])
-        guard untaken.isEmpty else { return }
+        guard isHeld else { return }
+        isHeld = false
         switch state {
         case .open:
             // mbedTLS may hold more of what has arrived; the stream below holds the rest.
             advance()
-            if untaken.isEmpty { below?.resumeReceiving() }
-        case .ending: askForEndOfTurn()
+            if !isHeld { below?.resumeReceiving() }
+        case .ending:
+            do throws(SecureTransportError) { isHeld = try engine?.read { offer($0) } == .held && !isDeaf } catch {}
+            if !isHeld { askForEndOfTurn() }
         case .opening, .handshaking, .closing, .closed: break
         }
     }
@@ -332,7 +349,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     }
 
     private func end(_ error: SocketError?, aborts: Bool) {
-        deadlineTimer.stop()
+        endDeadline()
         outgoing.removeAll()
         if let below {
             self.below = nil
@@ -341,6 +358,11 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
         }
         if case .ending = state {} else { state = .ending(error) }
         askForEndOfTurn()
+    }
+
+    private func endDeadline() {
+        deadlineTimer?.stop()
+        deadlineTimer = nil
     }
 
     /// The deadline has passed.
@@ -359,11 +381,11 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     public func endOfTurn() {
         switch state {
         case .open, .closing:
-            if mayOffer { offerUntaken() }
+            if mayOffer { offerHeld() }
             flush()
         case .ending(let error):
-            if mayOffer { offerUntaken() }
-            guard untaken.isEmpty else { return }
+            if mayOffer { offerHeld() }
+            guard !isHeld else { return }
             state = .closed
             engine?.detach()
             engine = nil

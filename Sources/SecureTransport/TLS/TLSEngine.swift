@@ -13,6 +13,8 @@ final class TLSEngine {
         case done
         /// It goes on when there are bytes to read, or room to write.
         case blocked
+        /// It goes on when what was read is taken.
+        case held
         #if !hasFeature(Embedded)
         /// The peer must show first that datagrams reach it: no state was kept.
         case unverified
@@ -32,7 +34,7 @@ final class TLSEngine {
     #endif
     /// Where the session is kept for the next time, on a client.
     private let sessionKey: [UInt8]
-    private var offered: SecretBytes?
+    private var offered: TLSSession?
     private var input = unsafe UnsafeBufferPointer<UInt8>(start: nil, count: 0)
     private var write: ((Span<UInt8>) -> Int)?
     /// When a flight of datagrams is to be sent again, on datagrams: an earlier and a later moment, and who is told of the later.
@@ -65,7 +67,7 @@ final class TLSEngine {
         #if os(Linux) || CERTIFICATES
         wantedAddress = context.isServer ? [] : Self.octets(of: wantedName)
         #endif
-        sessionKey = context.fingerprint + [UInt8(port >> 8), UInt8(port & 255)] + host
+        sessionKey = context.sessions == nil ? [] : context.fingerprint + [UInt8(port >> 8), UInt8(port & 255)] + host
         unsafe mbedtls_ssl_init(ssl)
         let result = unsafe mbedtls_ssl_setup(ssl, context.config)
         guard result == 0 else { throw .outOfMemory }
@@ -174,8 +176,7 @@ final class TLSEngine {
 
     private func offerSession() {
         guard let saved = context.sessions?.session(for: sessionKey) else { return }
-        let isOffered = unsafe Self.withSession(saved) { unsafe mbedtls_ssl_set_session(ssl, $0) == 0 }
-        if isOffered == true { offered = saved } else { context.sessions?.set(nil, for: sessionKey) }
+        if unsafe saved.offer(to: ssl) { offered = saved } else { context.sessions?.set(nil, for: sessionKey) }
     }
 
     /// Of TLS 1.3: a session that is resumed shows no certificate.
@@ -187,36 +188,9 @@ final class TLSEngine {
 
     /// Keeps the session for the next time.
     private func keepSession() {
-        var session = unsafe mbedtls_ssl_session()
-        unsafe mbedtls_ssl_session_init(&session)
-        defer { unsafe mbedtls_ssl_session_free(&session) }
-        guard unsafe mbedtls_ssl_get_session(ssl, &session) == 0 else { return }
-        if let offered, unsafe cmbedtls_is_tls13(ssl) == 0 {
-            isResumed = unsafe Self.withSession(offered) { unsafe cmbedtls_same_session($0, &session) == 1 } ?? false
-        }
-        guard let store = context.sessions else { return }
-        var count = 0
-        _ = unsafe mbedtls_ssl_session_save(&session, nil, 0, &count)
-        var bytes = [UInt8](repeating: 0, count: count)
-        defer { bytes.wipe() }
-        guard count > 0, unsafe mbedtls_ssl_session_save(&session, &bytes, bytes.count, &count) == 0 else { return }
-        store.set(SecretBytes(bytes), for: sessionKey)
-    }
-
-    /// Calls `body` with a session that was saved; `nil` if it cannot be read.
-    private static func withSession<Result>(
-        _ saved: SecretBytes,
-        _ body: (UnsafeMutablePointer<mbedtls_ssl_session>) -> Result
-    ) -> Result? {
-        var session = unsafe mbedtls_ssl_session()
-        unsafe mbedtls_ssl_session_init(&session)
-        defer { unsafe mbedtls_ssl_session_free(&session) }
-        let result = saved.withBytes { bytes in
-            unsafe bytes.withUnsafeBufferPointer {
-                unsafe mbedtls_ssl_session_load(&session, $0.baseAddress, $0.count)
-            }
-        }
-        return result == 0 ? unsafe body(&session) : nil
+        guard let store = context.sessions, let session = unsafe TLSSession(of: ssl) else { return }
+        if let offered, unsafe cmbedtls_is_tls13(ssl) == 0 { isResumed = session.isSame(as: offered) }
+        store.set(session, for: sessionKey)
     }
 
     #if !hasFeature(Embedded)
@@ -290,32 +264,26 @@ final class TLSEngine {
         }
     }
 
-    /// How much is read at once, from the stack.
-    #if hasFeature(Embedded)
-    private static let readBytes = 512
-    #else
-    private static let readBytes = 16_384
-    #endif
-
-    /// Reads decrypted bytes, one record at most, and gives them to `body`.
-    func read(_ body: (Span<UInt8>) -> Void) throws(SecureTransportError) -> Outcome {
-        let result: Int32 = unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.readBytes) { buffer in
-            var left = unsafe input.count
-            var count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
-            // Between messages of a handshake that are nothing to us, it stops though there is more.
-            while unsafe count == MBEDTLS_ERR_SSL_WANT_READ && input.count > 0 && input.count < left {
-                left = unsafe input.count
-                count = unsafe mbedtls_ssl_read(ssl, buffer.baseAddress, buffer.count)
-            }
-            if count > 0 {
-                body(unsafe Span(_unsafeElements: UnsafeBufferPointer(rebasing: buffer[..<Int(count)])))
-            }
-            unsafe mbedtls_platform_zeroize(buffer.baseAddress, max(0, Int(count)))
-            return count
+    /// Decrypts the next record, unless there is a rest of the last one, and offers it to `body`, which returns how many bytes it has taken. What it leaves is
+    /// offered again by the next call, and no other record is decrypted before.
+    func read(_ body: (Span<UInt8>) -> Int) throws(SecureTransportError) -> Outcome {
+        var nothing: UInt8 = 0
+        var left = unsafe input.count
+        var result = unsafe mbedtls_ssl_read(ssl, &nothing, 0)
+        // Between messages that are nothing to us it stops, though there is more.
+        while unsafe result == MBEDTLS_ERR_SSL_WANT_READ && input.count > 0 && input.count < left {
+            left = unsafe input.count
+            result = unsafe mbedtls_ssl_read(ssl, &nothing, 0)
         }
-        // 0 is the end of the stream below, which is told to the owner of this in another way.
-        if result >= 0 { return result > 0 ? .done : .blocked }
-        return try outcome(result)
+        guard result == 0 else { return try outcome(result) }
+        var count = 0
+        let plaintext = unsafe cmbedtls_plaintext(ssl, &count)
+        // Nothing at all is the end of the stream below, which is told to the owner of this in another way.
+        guard count > 0 else { return .blocked }
+        let taken = body(unsafe Span(_unsafeElements: UnsafeBufferPointer(start: plaintext, count: count)))
+        precondition(taken >= 0 && taken <= count, "a handler took more than it was given")
+        unsafe cmbedtls_take(ssl, taken)
+        return taken == count ? .done : .held
     }
 
     /// Encrypts up to a record of `bytes` and returns how many; 0 if there was no room below: then `bytes` must start with
