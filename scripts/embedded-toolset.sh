@@ -20,6 +20,8 @@ case ${1:-} in
     full) configuration=full kind+='"-D", "TLS", "-D", "CERTIFICATES", "-D", "DTLS", ' ;;
     *) echo "usage: scripts/embedded-toolset.sh [tasks|psk|certificates|full]" >&2; exit 2 ;;
 esac
+# The package manager does not notice when one of these changes, but when a flag does.
+stamp=$(cat Firmware/mbedtls/*.h Sources/CMbedTLS/*.h Sources/CMbedTLS/module.modulemap | cksum | cut -d ' ' -f 1)
 cat > ".build/$name.json.new" <<EOF
 {
   "schemaVersion": "1.0",
@@ -28,7 +30,7 @@ cat > ".build/$name.json.new" <<EOF
       "-enable-experimental-feature", "Embedded", "-enable-experimental-feature", "Volatile", "-wmo", "-Osize",
       "-enforce-exclusivity=unchecked", $kind"-Xfrontend", "-function-sections",
       "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=loop-rotate",
-      "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
+      "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-DAPUS_HEADERS=$stamp", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
       "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls/$configuration.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"
     ]

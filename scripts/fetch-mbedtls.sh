@@ -7,25 +7,7 @@ cd "$(dirname "$0")/.."
 vendor=$PWD/.build/vendor
 source=$vendor/mbedtls
 configurations=(login psk certificates full)
-mkdir -p "$vendor"
-
-if [ ! -e "$source/library/sha256.c" ]; then
-    echo "Fetching the source of mbedTLS"
-    # The archive that this system installs from, with its sources; the system's own configuration stays as it is.
-    lists=$vendor/apt
-    mkdir -p "$lists/lists/partial"
-    uri=$({ cat /etc/apt/sources.list 2>/dev/null || true; cat /etc/apt/sources.list.d/* 2>/dev/null || true; } |
-        awk '/^URIs:/ && /debian/ && !/security/ { print $2; exit } /^deb / && /debian/ && !/security/ { print $2; exit }')
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" > "$lists/sources.list"
-    apt=(apt-get -q -o "Dir::Etc::SourceList=$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::State::Lists=$lists/lists" -o APT::Sandbox::User=root)
-    "${apt[@]}" update > "$lists/log" 2>&1 || { cat "$lists/log" >&2; exit 1; }
-    (cd "$lists" && "${apt[@]}" source --download-only mbedtls >> log 2>&1) || { cat "$lists/log" >&2; exit 1; }
-    rm -rf "$source"
-    mkdir -p "$source"
-    tar -xf "$lists"/mbedtls_*.orig.tar.* -C "$source" --strip-components 1
-fi
+scripts/fetch-source.sh mbedtls "$(. /etc/os-release && echo "$VERSION_CODENAME")" mbedtls
 
 # By the compiler that comes with Swift, for link-time optimisation together with it.
 tools=$(dirname "$(readlink -f "$(command -v swift)")")

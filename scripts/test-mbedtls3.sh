@@ -7,23 +7,7 @@ cd "$(dirname "$0")/.."
 version=3.6
 vendor=$PWD/.build/vendor
 source=$vendor/mbedtls-$version
-mkdir -p "$vendor"
-
-if [ ! -e "$source/library/sha256.c" ]; then
-    echo "Fetching the source of mbedTLS $version"
-    lists=$vendor/apt-$version
-    mkdir -p "$lists/lists/partial"
-    uri=$({ cat /etc/apt/sources.list 2>/dev/null || true; cat /etc/apt/sources.list.d/* 2>/dev/null || true; } |
-        awk '/^URIs:/ && /debian/ && !/security/ { print $2; exit } /^deb / && /debian/ && !/security/ { print $2; exit }')
-    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri trixie main" > "$lists/sources.list"
-    apt=(apt-get -q -o "Dir::Etc::SourceList=$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o "Dir::State::Lists=$lists/lists" -o APT::Sandbox::User=root)
-    "${apt[@]}" update > "$lists/log" 2>&1 || { cat "$lists/log" >&2; exit 1; }
-    (cd "$lists" && "${apt[@]}" source --download-only mbedtls >> log 2>&1) || { cat "$lists/log" >&2; exit 1; }
-    rm -rf "$source"
-    mkdir -p "$source"
-    tar -xf "$lists"/mbedtls_$version*.orig.tar.* -C "$source" --strip-components 1
-fi
+scripts/fetch-source.sh mbedtls trixie "mbedtls-$version"
 
 # Version 3.6 is built without its TLS 1.3 first, and then must do all that 2.28 does; then with it, for the tests of that.
 for build in tls12 tls13; do

@@ -48,6 +48,11 @@ basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:other.example
+[named]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:a.wild.example
 [issuer-use]
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,keyCertSign
@@ -93,6 +98,7 @@ make() {
     sign expired root server ec -startdate 20200101000000Z -enddate 20210101000000Z
     sign future root server ec -startdate 20900101000000Z -enddate 20910101000000Z
     sign other root other ec
+    sign named root named ec
     sign strange stranger server ec
     sign for-clients root client ec
     sign for-issuers root issuer-use ec

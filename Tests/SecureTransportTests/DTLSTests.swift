@@ -120,6 +120,28 @@ import Testing
         }
     }
 
+    /// A way that carries 400 bytes at once: certificates go in several datagrams.
+    @Test func handshakesFitIntoSmallDatagrams() async throws {
+        var conditions = Conditions(latency: .milliseconds(20))
+        conditions.datagramBytes = 400
+        try await TLSPair.withHosts(conditions) { here, there in
+            var configuration = SessionTests.good
+            configuration.datagramBytes = 400
+            configuration.clientCertificates = .required(TestPKI.trust)
+            let server = try Server(there, configuration)
+            var client = TLSConfiguration(trust: TestPKI.trust)
+            client.identity = .certificate(TestPKI.certificate("client"))
+            client.datagramBytes = 400
+            let channel = try await Self.open(here, client)
+            try await channel.send([UInt8](repeating: 7, count: 300))
+            #expect(try await channel.receive(.seconds(10))?.bytes == [UInt8](repeating: 7, count: 300))
+            await #expect(throws: SocketError.messageTooLong) {
+                try await channel.send([UInt8](repeating: 7, count: 390))
+            }
+            server.socket?.close()
+        }
+    }
+
     @Test func aSilentServerIsGivenUpAtTheDeadline() async throws {
         try await TLSPair.withHosts { here, there in
             let failure = Failure()
@@ -207,6 +229,29 @@ import Testing
             #expect(server.ends.isEmpty, "\(server.ends)")
             try await channel.send([99])
             #expect(try await channel.receive(.seconds(5))?.bytes == [99])
+            server.socket?.close()
+        }
+    }
+
+    /// One datagram of nothing would end a session of mbedTLS's, if it were let.
+    @Test func emptyAndBrokenDatagramsEndNoSession() async throws {
+        try await TLSPair.withHosts { here, there in
+            let server = try Server(there, Self.keyServer)
+            let channel = try await Self.open(here, Self.keyClient)
+            let client = try #require(await channel.localAddress)
+            let other = SocketAddress(address: there.address, port: 5684)
+            let datagrams: [[UInt8]] = [
+                [], [23], [23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 9, 0, 0],
+                [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40],
+            ]
+            for bytes in datagrams {
+                there.network.inject(bytes, from: other, to: client)
+                there.network.inject(bytes, from: client, to: other)
+            }
+            try await here.loop.sleep(for: .seconds(1))
+            try await channel.send([1])
+            #expect(try await channel.receive(.seconds(5))?.bytes == [1])
+            #expect(server.ends.isEmpty && server.socket?.sessionCount == 1)
             server.socket?.close()
         }
     }

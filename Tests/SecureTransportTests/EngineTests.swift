@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import Kernel
 import NetworkSimulator
 import SAL
@@ -160,6 +161,42 @@ import Testing
             }
         }
         return [changed]
+    }
+
+    /// In a process of its own that may have no more memory than it has.
+    @Test func whenThereIsNoMemoryItIsAnError() async {
+        await #expect(processExitsWith: .success) {
+            // The sanitizers have allocators of their own, which end the process.
+            for name in ["__asan_init", "__tsan_init"] where dlsym(nil, name) != nil { return }
+            let (client, server) = try Kind.key.contexts(isDatagram: false)
+            let before = try EnginePair(client, server)
+            before.run()
+            try #require(before.client.isOpen)
+            // Small pieces are still to be had, since what is Swift's own must be; large ones are not.
+            let blocks = (0..<20_000).map { _ in malloc(512) }
+            for index in stride(from: 0, to: blocks.count, by: 2) { free(blocks[index]) }
+            let file = fopen("/proc/self/statm", "r")
+            var pages = 0
+            withUnsafeMutablePointer(to: &pages) { pages in _ = withVaList([pages]) { vfscanf(file, "%ld", $0) } }
+            fclose(file)
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+            limit.rlim_cur = rlim_t(pages * 4_096)
+            setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+            var engines: [TLSEngine] = []
+            engines.reserveCapacity(10_000)
+            var error: SecureTransportError?
+            while error == nil, engines.count < 10_000 {
+                do throws(SecureTransportError) {
+                    engines.append(try TLSEngine(client, host: Array("localhost".utf8), port: 1) { $0.count })
+                } catch let failure { error = failure }
+            }
+            #expect(error == .outOfMemory, "\(engines.count) engines")
+            engines = []
+            let after = try EnginePair(client, server)
+            after.run()
+            #expect(after.client.isOpen)
+        }
     }
 
     @Test func tenThousandSessionsLeaveNothingBehind() async {

@@ -158,6 +158,48 @@ import Testing
         #expect(outcome.client == .alertReceived(.handshakeFailure) && outcome.server == .nothingInCommon)
     }
 
+    @Test(arguments: [("a.wild.example", "CN=named"), ("hub.example", "CN=good-ec"), ("127.0.0.1", "CN=good-ec")])
+    func theServerHasACertificateForEachName(host: String, subject: String) async throws {
+        var server = Self.good
+        server.certificatesByName = ["a.wild.example": [TestPKI.certificate("named")]]
+        let outcome = try await TLSPair.meet(TLSConfiguration(trust: TestPKI.trust), server, host: host)
+        #expect(outcome.wasEchoed && outcome.clientAgreement?.peerCertificate?.subject == subject, "\(outcome)")
+    }
+
+    @Test func suitesHaveNames() throws {
+        let loop = EventLoop.start()
+        defer { loop.stop() }
+        let client = try SecureNetwork(over: LinuxNetwork(loop: loop), TLSConfiguration(trust: TestPKI.trust))
+        #expect(client.suites.contains("TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256"))
+        #expect(!client.suites.contains { $0.contains("PSK") || $0.contains("CBC") })
+        let server = try SecureServerNetwork(
+            over: LinuxNetwork(loop: loop),
+            TLSServerConfiguration { _ in nil }
+        )
+        #expect(server.suites.contains("TLS-PSK-WITH-AES-128-GCM-SHA256"))
+    }
+
+    /// A stream that is secure already is a stream as any other.
+    @Test func secureStreamsGoOverSecureStreams() async throws {
+        try await TLSPair.withHosts { here, there in
+            let notes = TLSPair.Notes()
+            let outer = try SecureNetwork(over: here, Self.key("tunnel", Array(1...16)))
+            let client = try SecureNetwork(over: outer, TLSConfiguration(trust: TestPKI.trust)) { error, _ in
+                notes.outcome.client = error
+            }
+            let outerServer = try SecureServerNetwork(
+                over: there,
+                TLSServerConfiguration { _ in SecretBytes(Array(1...16)) }
+            )
+            let server = try SecureServerNetwork(over: outerServer, Self.good) { error, _ in
+                notes.outcome.server = error
+            }
+            let outcome = try await TLSPair.meet(here, there, client, server, notes)
+            #expect(outcome.wasEchoed, "\(outcome)")
+            #expect(outcome.clientAgreement?.peerCertificate?.subject == "CN=good-ec")
+        }
+    }
+
     @Test func recordsAreNoLongerThanTheClientAsks() async throws {
         var client = TLSConfiguration(trust: TestPKI.trust)
         client.recordLimit = .bytes512

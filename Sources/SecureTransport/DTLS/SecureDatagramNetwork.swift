@@ -39,13 +39,18 @@ public final class SecureDatagramNetwork: DatagramNetwork {
     }
     #endif
 
+    #if !hasFeature(Embedded)
+    /// The names of the cipher suites that are offered, the best first: what to compare with the other end's when there is nothing in common.
+    public var suites: [String] { context.suiteNames }
+    #endif
+
     /// The loop that its sockets live on.
     public var loop: EventLoop { inner.loop }
 
     /// Those of the network below; a datagram carries at least 64 bytes less.
     public var capabilities: NetworkCapabilities {
         var capabilities = inner.capabilities
-        capabilities.datagramBytes = min(DatagramLimit.bytes, capabilities.datagramBytes) - DatagramLimit.overhead
+        capabilities.datagramBytes = min(context.datagramBytes, capabilities.datagramBytes) - DatagramLimit.overhead
         return capabilities
     }
 
@@ -71,8 +76,6 @@ public final class SecureDatagramNetwork: DatagramNetwork {
 
 /// How long datagrams are.
 enum DatagramLimit {
-    /// What goes over most ways whole, with DTLS's own bytes: an Ethernet frame less IPv6, UDP and a tunnel.
-    static let bytes = 1_400
     /// What DTLS adds at most: header, explicit nonce or vector, tag or MAC, padding.
     static let overhead = 64
 }
@@ -125,7 +128,7 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
 
     func attach(to socket: any DatagramSocket, of datagramBytes: Int) {
         below = socket
-        self.datagramBytes = min(DatagramLimit.bytes, datagramBytes)
+        self.datagramBytes = min(context.datagramBytes, datagramBytes)
         do throws(SecureTransportError) {
             // The engine must not keep the socket that owns it; it is detached before the socket goes away.
             let engine = try TLSEngine(context, host: endpoint.host, port: endpoint.port) {
@@ -150,7 +153,7 @@ public final class SecureDatagramSocket: DatagramSocket, DatagramHandler, TimerH
 
     /// What DTLS leaves of the datagrams of the network below.
     public var maximumDatagramBytes: Int {
-        let most = min(DatagramLimit.bytes, below?.maximumDatagramBytes ?? datagramBytes) - DatagramLimit.overhead
+        let most = min(context.datagramBytes, below?.maximumDatagramBytes ?? datagramBytes) - DatagramLimit.overhead
         guard let engine, case .open = state else { return most }
         return max(0, min(most, engine.maximumPayload))
     }

@@ -29,7 +29,7 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
     private let context: TLSContext
     private let handshakeTime: Duration
     private var below: (any DatagramSocket)?
-    private var datagramBytes = DatagramLimit.bytes
+    private var datagramBytes = 0
     private var sessions: [SocketAddress: Session] = [:]
     /// The sessions whose peers have connection IDs.
     private var identified: [[UInt8]: Session] = [:]
@@ -53,7 +53,7 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
         self.handler = handler
         handshakeTime = configuration.handshakeTime
         context = try TLSContext(configuration, isDatagram: true)
-        datagramBytes = min(DatagramLimit.bytes, network.capabilities.datagramBytes)
+        datagramBytes = min(context.datagramBytes, network.capabilities.datagramBytes)
         do throws(SocketError) { below = try network.bindDatagrams(at: address, handler: self) } catch {
             throw .transport(error)
         }

@@ -39,6 +39,11 @@ public final class SecureNetwork: Network {
     }
     #endif
 
+    #if !hasFeature(Embedded)
+    /// The names of the cipher suites that are offered, the best first: what to compare with the other end's when there is nothing in common.
+    public var suites: [String] { context.suiteNames }
+    #endif
+
     /// The loop that its sockets live on.
     public var loop: EventLoop { inner.loop }
 

@@ -25,6 +25,9 @@ public final class SecureServerNetwork: ServerNetwork {
         context = try TLSContext(configuration)
     }
 
+    /// The names of the cipher suites that are agreed to, the best first: what to compare with the other end's when there is nothing in common.
+    public var suites: [String] { context.suiteNames }
+
     /// The loop that its sockets live on.
     public var loop: EventLoop { inner.loop }
 

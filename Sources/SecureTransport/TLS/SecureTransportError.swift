@@ -19,7 +19,7 @@ public enum SecureTransportError: Error, Equatable, Sendable {
     #if !hasFeature(Embedded)
     /// The client of a server has logged in with an identity that has no key.
     case unknownIdentity
-    /// The client of a server has offered no cipher suite that the server agrees to.
+    /// The client of a server has offered no cipher suite that the server agrees to: ``SecureServerNetwork/suites`` has those.
     case nothingInCommon
     #endif
     /// The peer ended the connection with this alert (RFC 5246, 7.2).

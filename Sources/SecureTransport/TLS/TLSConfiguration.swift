@@ -137,6 +137,9 @@ public struct TLSConfiguration: Sendable {
     #endif
     /// A limit to records that the server is asked to keep: at most what this build of mbedTLS sends itself.
     public var recordLimit: TLSRecordLimit?
+    /// The longest datagram that is sent, with all that DTLS adds: messages of the handshake are cut to fit, and a ClientHello must fit by itself. As large as what goes
+    /// over most ways whole: an Ethernet frame less IPv6, UDP and a tunnel.
+    public var datagramBytes = 1_400
     /// Whether datagrams carry a connection ID that the server chooses (RFC 9146), so that the session goes on when this end gets another address: after sleep, or
     /// behind a router that forgets. mbedTLS has it from 3.0 on.
     public var usesConnectionID = false
@@ -199,6 +202,9 @@ public struct TLSServerConfiguration: Sendable {
 
     /// The server's certificates: one, or one per kind of key (ECDSA, RSA).
     public var certificates: [TLSCertificate]
+    /// Certificates for clients that ask for one of these names (SNI, RFC 6066, section 3), in lower case; clients that ask for another, or for none, get those of
+    /// ``certificates``.
+    public var certificatesByName: [String: [TLSCertificate]] = [:]
     /// The key of each client that has a pre-shared one; `nil` for clients that are not known. Called on the connection's loop.
     public var preSharedKeys: (@Sendable (_ identity: [UInt8]) -> SecretBytes?)?
     /// What clients show of themselves, where there are certificates.
@@ -216,6 +222,9 @@ public struct TLSServerConfiguration: Sendable {
     public var sessionCount = 1024
     /// For how long sessions may be resumed, by ticket (RFC 5077) or identifier, in seconds; 0 for not at all.
     public var sessionSeconds = 86_400
+    /// The longest datagram that is sent, with all that DTLS adds: messages of the handshake are cut to fit. As large as what goes
+    /// over most ways whole: an Ethernet frame less IPv6, UDP and a tunnel.
+    public var datagramBytes = 1_400
     /// How many bytes the connection IDs have that clients are known by whatever their address is (RFC 9146), over datagrams; 0 for none. mbedTLS has them from
     /// 3.0 on, of up to 32 bytes.
     public var connectionIDBytes = 0

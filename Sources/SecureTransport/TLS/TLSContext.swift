@@ -16,6 +16,8 @@ final class TLSContext: @unchecked Sendable {
     /// The name that the server's certificate must be for, if not the host's.
     let serverName: [UInt8]?
     let sessions: TLSSessionStore?
+    /// The longest datagram that is sent.
+    let datagramBytes: Int
     /// How many bytes the connection IDs of this end have; `nil` for none.
     let connectionIDBytes: Int?
     /// What a session that may be resumed depends on, beside the server.
@@ -40,6 +42,7 @@ final class TLSContext: @unchecked Sendable {
         serverName = configuration.serverName
         sessions = configuration.sessions
         random = configuration.random
+        datagramBytes = configuration.datagramBytes
         connectionIDBytes = isDatagram && configuration.usesConnectionID ? 0 : nil
         var hasKey = false
         if case .preSharedKey = configuration.identity { hasKey = true }
@@ -68,7 +71,8 @@ final class TLSContext: @unchecked Sendable {
         #if os(Linux) || CERTIFICATES
         case .anonymous: try setTrust(configuration.trust)
         case .certificate(let certificate):
-            try add(certificate)
+            let own = try load(certificate)
+            try check(unsafe mbedtls_ssl_conf_own_cert(config, own.chain, own.privateKey), .certificateChain)
             try setTrust(configuration.trust)
         #endif
         }
@@ -84,6 +88,7 @@ final class TLSContext: @unchecked Sendable {
         serverName = nil
         sessions = nil
         random = configuration.random
+        datagramBytes = configuration.datagramBytes
         connectionIDBytes = isDatagram && configuration.connectionIDBytes > 0 ? configuration.connectionIDBytes : nil
         preSharedKeys = configuration.preSharedKeys
         protocols = ProtocolList(configuration.applicationProtocols)
@@ -97,7 +102,16 @@ final class TLSContext: @unchecked Sendable {
         self.server = server
         unsafe mbedtls_ssl_config_init(config)
         try setUp(configuration.minimumVersion)
-        for certificate in configuration.certificates { try add(certificate) }
+        for certificate in configuration.certificates {
+            let own = try load(certificate)
+            try check(unsafe mbedtls_ssl_conf_own_cert(config, own.chain, own.privateKey), .certificateChain)
+        }
+        for (name, named) in configuration.certificatesByName {
+            for certificate in named { certificates.named[name, default: []].append(try load(certificate)) }
+        }
+        if !certificates.named.isEmpty {
+            unsafe mbedtls_ssl_conf_sni(config, chooseCertificate, Unmanaged.passUnretained(certificates).toOpaque())
+        }
         switch configuration.clientCertificates {
         case .none: unsafe mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_NONE)
         case .optional(let trust):
@@ -147,6 +161,17 @@ final class TLSContext: @unchecked Sendable {
         #endif
     }
 
+    #if !hasFeature(Embedded)
+    /// The names of the suites that are offered or agreed to, the best first, as ``TLSAgreement/suite`` has them.
+    var suiteNames: [String] {
+        unsafe suites.compactMap { number in
+            guard number != 0, let name = unsafe mbedtls_ssl_get_ciphersuite_name(number) else { return nil }
+            let text = unsafe String(cString: name)
+            return text == "unknown" ? nil : text
+        }
+    }
+    #endif
+
     deinit {
         unsafe mbedtls_ssl_config_free(config)
         unsafe config.deallocate()
@@ -179,7 +204,7 @@ final class TLSContext: @unchecked Sendable {
     }
 
     #if os(Linux) || CERTIFICATES
-    private func add(_ certificate: TLSCertificate) throws(SecureTransportError) {
+    private func load(_ certificate: TLSCertificate) throws(SecureTransportError) -> OwnCertificate {
         let own = OwnCertificate()
         certificates.own.append(own)
         try check(unsafe Certificates.parse(certificate.chain, into: own.chain), .certificateChain)
@@ -195,7 +220,7 @@ final class TLSContext: @unchecked Sendable {
             let me = unsafe Unmanaged.passUnretained(own).toOpaque()
             try check(unsafe cmbedtls_use_signer(own.privateKey, own.chain, me, sign), .privateKey)
         }
-        try check(unsafe mbedtls_ssl_conf_own_cert(config, own.chain, own.privateKey), .certificateChain)
+        return own
     }
 
     private func setTrust(_ trust: TLSTrust) throws(SecureTransportError) {
@@ -346,6 +371,7 @@ final class TLSContext: @unchecked Sendable {
     var own: [OwnCertificate] = []
     #if !hasFeature(Embedded)
     let revoked: UnsafeMutablePointer<mbedtls_x509_crl> = .allocate(capacity: 1)
+    var named: [String: [OwnCertificate]] = [:]
     #endif
 
     init() {
@@ -436,6 +462,23 @@ private func sign(
         unsafe cache.deallocate()
         unsafe tickets.deallocate()
     }
+}
+
+/// Gives a handshake the certificates for the name that the client asks for.
+private func chooseCertificate(
+    _ certificates: UnsafeMutableRawPointer?,
+    _ ssl: UnsafeMutablePointer<mbedtls_ssl_context>?,
+    _ name: UnsafePointer<UInt8>?,
+    _ count: Int
+) -> Int32 {
+    guard let certificates = unsafe certificates else { return 0 }
+    let wanted = unsafe String(decoding: UnsafeBufferPointer(start: name, count: count), as: UTF8.self).lowercased()
+    let named = unsafe Unmanaged<Certificates>.fromOpaque(certificates).takeUnretainedValue().named[wanted] ?? []
+    for own in named {
+        let result = unsafe mbedtls_ssl_set_hs_own_cert(ssl, own.chain, own.privateKey)
+        if result != 0 { return result }
+    }
+    return 0
 }
 
 /// Gives a handshake the key of the client that wants to log in.
