@@ -82,7 +82,9 @@ bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel be
 
 .PHONY: fuzz
 fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls FUZZ_SECONDS=60)
-	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ)
+	library=$$(ls "$$(dirname "$$(readlink -f "$$(command -v $(SWIFT))")")"/../lib/clang/*/lib/linux/libclang_rt.fuzzer_no_main-x86_64.a); \
+	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ) --sanitize=address -Xswiftc -sanitize-coverage=edge,inline-8bit-counters \
+		-Xswiftc -use-ld=lld -Xlinker "$$library" -Xlinker -lstdc++
 	mkdir -p Fuzz/.build/corpus/$(FUZZ)
 	Fuzz/.build/debug/fuzz-$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=Fuzz/.build/ Fuzz/.build/corpus/$(FUZZ)
 

@@ -8,9 +8,7 @@ let package = Package(
     targets: [
         .executableTarget(
             name: "fuzz-tls",
-            dependencies: [.product(name: "SecureTransport", package: "apus")],
-            swiftSettings: [.unsafeFlags(["-parse-as-library", "-sanitize=fuzzer,address"])],
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]
+            dependencies: [.product(name: "SecureTransport", package: "apus")]
         )
     ],
     swiftLanguageModes: [.v6]

@@ -2,6 +2,8 @@
 //
 // The input's first byte chooses the role that is attacked, streams or datagrams, and a kind of handshake; its second byte the piece of the other end's conversation that is
 // changed. The rest is what comes in its place, or, if its first bit is set, pairs of a place and a value to change the piece by.
+import Glibc
+
 @testable import SecureTransport
 
 private let contexts: [(TLSContext, TLSContext)] = {
@@ -14,7 +16,9 @@ private let contexts: [(TLSContext, TLSContext)] = {
         var server = TLSServerConfiguration { _ in key }
         server.suites = .legacyPreSharedKey
         do {
-            result.append((try TLSContext(client, isDatagram: isDatagram), try TLSContext(server, isDatagram: isDatagram)))
+            result.append(
+                (try TLSContext(client, isDatagram: isDatagram), try TLSContext(server, isDatagram: isDatagram))
+            )
         } catch { fatalError("\(error)") }
     }
     return result
@@ -33,7 +37,8 @@ private final class End {
         isDatagram = context.isDatagram
         isServer = context.isServer
         do {
-            engine = try TLSEngine(context, host: isServer ? [] : Array("localhost".utf8), port: 8883) { [unowned self] bytes in
+            engine = try TLSEngine(context, host: isServer ? [] : Array("localhost".utf8), port: 8883) {
+                [unowned self] bytes in
                 outgoing.append(bytes.indices.map { bytes[$0] })
                 return bytes.count
             }
@@ -78,8 +83,21 @@ private final class End {
     }
 }
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runFuzzer(
+    _ argumentCount: UnsafeMutablePointer<CInt>,
+    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+) -> CInt
+
+@main enum Main {
+    static func main() {
+        var (count, arguments) = (CommandLine.argc, CommandLine.unsafeArgv)
+        exit(runFuzzer(&count, &arguments) { fuzz($0, $1) })
+    }
+}
+
+private func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard count > 3 else { return 0 }
     let input = Array(UnsafeBufferPointer(start: start, count: count))
     let (clientContext, serverContext) = contexts[Int(input[0] >> 1 & 1)]
