@@ -15,6 +15,7 @@ echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $2
 apt=(apt-get -q -o "Dir::Etc::SourceList=$lists/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o "Dir::State::Lists=$lists/lists" -o APT::Sandbox::User=root)
 "${apt[@]}" update > "$lists/log" 2>&1 || { cat "$lists/log" >&2; exit 1; }
+rm -f "$lists"/*.orig.tar.*
 (cd "$lists" && "${apt[@]}" source --download-only "$1" >> log 2>&1) || { cat "$lists/log" >&2; exit 1; }
 rm -rf "$source"
 mkdir -p "$source"

@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# The compiler is the toolchain's, which has no need of the system's.
+PATH=$(dirname "$(readlink -f "$(command -v swift)")"):$PATH
+
 version=3.6
 vendor=$PWD/.build/vendor
 source=$vendor/mbedtls-$version
@@ -18,21 +21,21 @@ for build in tls12 tls13; do
     if [ ! -e "$library/libmbedcrypto.a" ] || [ "$0" -nt "$library/libmbedcrypto.a" ]; then
         echo "Building mbedTLS $version ($build)"
         compile() {
-            cc -c -O2 -std=c99 -D_GNU_SOURCE -DMBEDTLS_USER_CONFIG_FILE="\"$library/config.h\"" -I"$source/include" -I"$source/library" \
+            clang -c -O2 -std=c99 -D_GNU_SOURCE -DMBEDTLS_USER_CONFIG_FILE="\"$library/config.h\"" -I"$source/include" -I"$source/library" \
                 -I"$source/3rdparty/everest/include" -I"$source/3rdparty/everest/include/everest" -I"$source/3rdparty/p256-m/p256-m" \
                 -I"$source/3rdparty/p256-m/p256-m/include" -o "$library/$(basename "$1" .c).o" "$1"
         }
         export -f compile
         source=$source library=$library xargs -P "$(nproc)" -I{} bash -c 'compile {}' < <(ls "$source"/library/*.c)
         rm -f "$library"/*.a
-        ar rcs "$library/libmbedcrypto.a" "$library"/*.o
+        llvm-ar rcs "$library/libmbedcrypto.a" "$library"/*.o
         # The module map links these too.
-        ar rcs "$library/libmbedtls.a"
-        ar rcs "$library/libmbedx509.a"
+        llvm-ar rcs "$library/libmbedtls.a"
+        llvm-ar rcs "$library/libmbedx509.a"
     fi
     # The system's libraries are looked for where pkg-config says, which the linker is told first; so pkg-config says it.
     for package in libcjson libcoap-3-notls; do
-        sed "s|^Libs: |Libs: -L$library |" "$(PKG_CONFIG_PATH='' pkg-config --variable=pcfiledir $package)/$package.pc" > "$library/$package.pc"
+        sed "s|^Libs: |Libs: -L$library |" "$(ls /usr/lib/*/pkgconfig/$package.pc)" > "$library/$package.pc"
     done
     export PKG_CONFIG_PATH=$library
     flags=(--scratch-path ".build/mbedtls-$version-$build" -Xcc "-I$source/include" -Xcc "-DMBEDTLS_USER_CONFIG_FILE=\"$library/config.h\""

@@ -34,7 +34,7 @@ final class Demo: Sendable {
             GatewayDevice(name: "gateway-01", way: "mqtt/tls-psk/linux"),
             CertificateDevice(name: "certificate-01", way: "mqtt/tls-cert/linux"),
             ModemDevice(name: "modem-01", way: "mqtt/tls-psk/esp-at"),
-            FirmwareDevice(name: "firmware-01", way: "mqtt/tcp/esp-at/cortex-m4", image: firmware),
+            FirmwareDevice(name: "firmware-01", way: "mqtt/tls-psk/esp-at/cortex-m4", image: firmware),
             CoAPDevice(name: "coap-01", way: "coap/udp/linux"),
         ]
         for name in only where !all.contains(where: { $0.status.name == name }) {

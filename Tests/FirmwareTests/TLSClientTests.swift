@@ -15,6 +15,9 @@ import Testing
             machine.type("psk identity=device key=0102030405060708090a0b0c0d0e0f10 seed=\(Self.seed)")
             try machine.wait(for: "secured heap=")
             try machine.wait(for: "olleh\n")
+            let heap = try Self.heap(machine)
+            // What the README says of the rest.
+            #expect(heap >= 21_000)
             #expect(!machine.text.contains("fault="), "\(machine.text)")
         }
     }
@@ -48,7 +51,15 @@ import Testing
             }
             try machine.wait(for: "secured heap=", seconds: 40)
             try machine.wait(for: "olleh\n")
+            let heap = try Self.heap(machine)
+            #expect(heap >= 9_000)
         }
+    }
+
+    /// How many bytes of its heap (32,768) an image has left while it is connected.
+    private static func heap(_ machine: Machine) throws -> Int {
+        let rest = try #require(machine.text.firstRange(of: "secured heap=")).upperBound
+        return try #require(Int(machine.text[rest...].prefix { $0.isNumber }))
     }
 
     /// OpenSSL's server, which sends each line back with its letters in reverse.

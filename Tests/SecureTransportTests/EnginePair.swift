@@ -39,7 +39,7 @@ final class EnginePair {
                     switch try engine.handshake() {
                     case .done: isOpen = true
                     case .unverified:
-                        engine.reset()
+                        _ = engine.reset()
                         if let address { engine.setPeer(address) }
                         return
                     case .blocked, .held, .reconnects, .ended: return

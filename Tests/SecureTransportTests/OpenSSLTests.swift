@@ -130,6 +130,34 @@ import Testing
         await listener.close()
     }
 
+    /// A renegotiation is refused (RFC 5246, 7.2.2: no_renegotiation), and does not end the session.
+    @Test func aRenegotiationIsRefused() async throws {
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        let network = try SecureServerNetwork(
+            over: LinuxNetwork(loop: loop),
+            TLSServerConfiguration(certificates: [TestPKI.certificate("good-ec")])
+        )
+        let listener = try await Listener.open(at: SocketAddress(address: .loopbackIPv4, port: 0), over: network)
+        let port = try #require(listener.localAddress?.port)
+        let serving = Task {
+            for try await connection in listener.connections {
+                while let bytes = try? await connection.read(.seconds(20)), !bytes.isEmpty {
+                    try? await connection.write(bytes)
+                }
+                await connection.close()
+            }
+        }
+        // s_client takes a line that is "R" as the command to renegotiate.
+        let (_, output) = await Shell.run(
+            "(sleep 0.3; echo R; sleep 0.5; echo hello; sleep 0.3) | openssl s_client -connect 127.0.0.1:\(port) -tls1_2 2>&1"
+        )
+        #expect(output.contains("RENEGOTIATING"), "\(output)")
+        #expect(output.contains("no renegotiation") || output.contains("handshake failure"), "\(output)")
+        await listener.close()
+        try await serving.value
+    }
+
     @Test(arguments: ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"])
     func openSSLExportsTheSameKeys(suite: String) async throws {
         let loop = EventLoop.start()

@@ -53,9 +53,8 @@ public final class PrivateKey: @unchecked Sendable {
 /// A public key that verifies what the ``PrivateKey`` to it has signed.
 @safe
 public final class PublicKey: @unchecked Sendable {
-    // @unchecked: as with `PrivateKey`; verification is a matter of one call at a time per key all the same, since an RSA key keeps numbers for the next.
+    // @unchecked: as with `PrivateKey`.
     private let context: UnsafeMutablePointer<mbedtls_pk_context> = .allocate(capacity: 1)
-    private let lock = Guarded(())
 
     /// A key from its SubjectPublicKeyInfo: PEM or DER.
     public init(_ bytes: [UInt8]) throws(SignatureError) {
@@ -73,18 +72,16 @@ public final class PublicKey: @unchecked Sendable {
     /// Whether `signature` is the key's over a digest that `hash` made.
     public func verify(_ signature: Span<UInt8>, digest: Span<UInt8>, hash: HashFunction) -> Bool {
         guard digest.count == hash.digestBytes else { return false }
-        return lock.withLock { _ in
-            unsafe digest.withUnsafeBufferPointer { digest in
-                unsafe signature.withUnsafeBufferPointer { signature in
-                    unsafe mbedtls_pk_verify(
-                        context,
-                        hash.type,
-                        digest.baseAddress,
-                        digest.count,
-                        signature.baseAddress,
-                        signature.count
-                    ) == 0
-                }
+        return unsafe digest.withUnsafeBufferPointer { digest in
+            unsafe signature.withUnsafeBufferPointer { signature in
+                unsafe mbedtls_pk_verify(
+                    context,
+                    hash.type,
+                    digest.baseAddress,
+                    digest.count,
+                    signature.baseAddress,
+                    signature.count
+                ) == 0
             }
         }
     }

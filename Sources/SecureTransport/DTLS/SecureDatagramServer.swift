@@ -156,6 +156,12 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
         do throws(SocketError) { try below?.send(bytes, to: peer) } catch {}
     }
 
+    /// The greeter is of no use any more; the next peer gets another.
+    fileprivate func greeterFailed() {
+        greeter?.engine?.detach()
+        greeter = nil
+    }
+
     /// The greeter's peer has shown itself: it is a session now.
     fileprivate func adopt(_ session: Session, _ peer: SocketAddress) {
         greeter = nil
@@ -269,7 +275,7 @@ public final class SecureDatagramServer: DatagramSocket, DatagramHandler, EndOfT
             }
             guard isVerified else {
                 retransmissionTimer.stop()
-                engine.reset()
+                if !engine.reset() { server?.greeterFailed() }
                 return
             }
             lastHeard = loop.now

@@ -11,7 +11,7 @@ public struct TLSAgreement: Equatable, Sendable {
     public let suite: String
     /// The application protocol (ALPN), if one was agreed on.
     public let applicationProtocol: String?
-    /// Whether an earlier session was resumed. A server does not know.
+    /// Whether an earlier session was resumed. A server does not know, nor does a client of TLS 1.3 that logs in with a pre-shared key: `false`.
     public let isResumed: Bool
     /// The peer's certificate, if it has shown one. A resumed session's is that of the earlier one.
     public let peerCertificate: PeerCertificate?
@@ -32,8 +32,10 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     static let sendBufferBytes = 65_536
     #endif
 
+    #if !hasFeature(Embedded)
     /// What a record carries at most (RFC 5246, 6.2.1).
     private static let recordBytes = 16_384
+    #endif
 
     private enum State {
         /// The stream below connects.
@@ -138,8 +140,9 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
     /// Takes bytes to send; they are encrypted at the end of the turn.
     public func send(_ bytes: Span<UInt8>) -> Int {
         guard case .open = state else { return 0 }
-        // What fills records needs not wait for more.
         var whole = 0
+        #if !hasFeature(Embedded)
+        // What fills records needs not wait for more.
         if let engine, outgoing.isEmpty {
             do throws(SecureTransportError) {
                 while bytes.count - whole >= Self.recordBytes {
@@ -152,6 +155,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
                 return bytes.count
             }
         }
+        #endif
         let bytes = bytes.extracting(droppingFirst: whole)
         let count = min(bytes.count, Self.sendBufferBytes - outgoing.count)
         if count < bytes.count { owesWritable = true }
@@ -301,6 +305,7 @@ public final class SecureStream: ByteStream, ByteStreamHandler, EndOfTurnHandler
             advance()
             if !isHeld { below?.resumeReceiving() }
         case .ending:
+            // The stream is over for a reason that is kept already; of what was decrypted before it, the handler gets all.
             do throws(SecureTransportError) { isHeld = try engine?.read { offer($0) } == .held && !isDeaf } catch {}
             if !isHeld { askForEndOfTurn() }
         case .opening, .handshaking, .closing, .closed: break

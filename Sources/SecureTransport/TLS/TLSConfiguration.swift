@@ -143,7 +143,7 @@ public struct TLSConfiguration: Sendable {
     /// Whether datagrams carry a connection ID that the server chooses (RFC 9146), so that the session goes on when this end gets another address: after sleep, or
     /// behind a router that forgets. mbedTLS has it from 3.0 on.
     public var usesConnectionID = false
-    /// Where sessions are kept that may be resumed, which takes a two-hundredth of a handshake's time; `nil` for never. A configuration has a store of its own
+    /// Where sessions are kept that may be resumed, which takes a fortieth of a handshake's time; `nil` for never. A configuration has a store of its own
     /// unless it is given one.
     public var sessions: TLSSessionStore? = TLSSessionStore()
     /// Where random numbers come from.
@@ -226,7 +226,8 @@ public struct TLSServerConfiguration: Sendable {
     /// over most ways whole: an Ethernet frame less IPv6, UDP and a tunnel.
     public var datagramBytes = 1_400
     /// How many bytes the connection IDs have that clients are known by whatever their address is (RFC 9146), over datagrams; 0 for none. mbedTLS has them from
-    /// 3.0 on, of up to 32 bytes.
+    /// 3.0 on, of up to 32 bytes. Who can change the source of a datagram on its way turns the answers away, until the client sends again: there is no
+    /// check that the client is at its new address (RFC 9146, 6).
     public var connectionIDBytes = 0
     /// Until when a handshake must be over.
     public var handshakeTime = Duration.seconds(10)

@@ -20,6 +20,8 @@ final class TLSContext: @unchecked Sendable {
     let datagramBytes: Int
     /// How many bytes the connection IDs of this end have; `nil` for none.
     let connectionIDBytes: Int?
+    /// Whether a client logs in with a pre-shared key.
+    private(set) var hasPresharedKey = false
     /// What a session that may be resumed depends on, beside the server.
     private(set) var fingerprint: [UInt8] = []
 
@@ -201,6 +203,7 @@ final class TLSContext: @unchecked Sendable {
             }
         }
         try check(result, .preSharedKey)
+        hasPresharedKey = true
     }
 
     #if os(Linux) || CERTIFICATES

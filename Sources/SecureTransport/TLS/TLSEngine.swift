@@ -122,14 +122,15 @@ final class TLSEngine {
     /// Says who the client is that the next datagrams come from: its cookie is good for that address only.
     func setPeer(_ address: [UInt8]) { _ = unsafe mbedtls_ssl_set_client_transport_id(ssl, address, address.count) }
 
-    /// Makes the engine what it was at first.
-    func reset() {
+    /// Makes the engine what it was at first; `false` if there was no memory for that, after which it is of no use.
+    func reset() -> Bool {
         peerIdentity = nil
         findings = []
         peerNames = []
         retransmission = nil
-        _ = unsafe mbedtls_ssl_session_reset(ssl)
+        guard unsafe mbedtls_ssl_session_reset(ssl) == 0 else { return false }
         offerConnectionID()
+        return true
     }
     #endif
 
@@ -182,7 +183,8 @@ final class TLSEngine {
     /// Of TLS 1.3: a session that is resumed shows no certificate.
     private func noteResumption() {
         #if os(Linux) || CERTIFICATES
-        isResumed = unsafe offered != nil && mbedtls_ssl_get_peer_cert(ssl) == nil
+        // Nor does one that was begun with a pre-shared key, which it cannot be told from.
+        isResumed = unsafe offered != nil && !context.hasPresharedKey && mbedtls_ssl_get_peer_cert(ssl) == nil
         #endif
     }
 
@@ -361,13 +363,22 @@ final class TLSEngine {
             _ = unsafe cmbedtls_send_alert(ssl, TLSAlert.decryptError.rawValue)
             throw .wrongSignature
         #endif
-        case MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_ERR_X509_ALLOC_FAILED: throw .outOfMemory
+        case _ where Self.isLackOfMemory(result): throw .outOfMemory
         #if os(Linux) || CERTIFICATES
         case -0x2A00 ... -0x2080:
             // The errors of mbedTLS's X.509 parser.
             throw .certificateUnreadable(code: result)
         #endif
         default: throw .protocolFailure(code: result)
+        }
+    }
+
+    /// Whether a part of mbedTLS got no memory: its error is in the upper bits, that of the big numbers or of ASN.1 below it in the lower seven.
+    private static func isLackOfMemory(_ result: Int32) -> Bool {
+        switch -result & 0x7F80 {
+        // SSL, X.509, keys, curves, digests, ciphers, PEM.
+        case 0x7F00, 0x2880, 0x3F80, 0x4D80, 0x5180, 0x6180, 0x1180: true
+        default: -result & 0x7F == 0x10 || -result & 0x7F == 0x6A
         }
     }
 
