@@ -46,7 +46,11 @@ let package = Package(
         .target(name: "SAL", dependencies: ["Kernel", "CLinux"], swiftSettings: core),
         .target(name: "ATAdapter", dependencies: ["Kernel", "SAL"], swiftSettings: core),
         .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),
-        .target(name: "MQTTClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
+        .target(
+            name: "MQTTClient",
+            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux"],
+            swiftSettings: core
+        ),
         .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
         .target(
             name: "QCloudIoTHub",

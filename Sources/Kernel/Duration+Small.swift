@@ -11,4 +11,7 @@ extension Duration {
     public static func seconds(_ count: Int) -> Duration {
         Duration(attoseconds: Int128(count) &* 1_000_000_000_000_000_000)
     }
+
+    /// How many whole milliseconds it has.
+    package var wholeMilliseconds: Int { Int(truncatingIfNeeded: attoseconds / 1_000_000_000_000_000) }
 }

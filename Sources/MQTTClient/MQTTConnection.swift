@@ -1,30 +1,48 @@
 public import Kernel
 public import SAL
 #if !hasFeature(Embedded)
+internal import CLinux
 internal import SecureTransport
 #endif
+
+/// What an ``MQTTConnectionHandler`` does with a message.
+public enum MQTTDisposition: Sendable {
+    /// It is through with the message, which is acknowledged to the server.
+    case taken
+    /// It has the message, and says when it is through with it: ``MQTTConnection/acknowledge(_:)``.
+    case kept
+    /// It has no room: the message is offered again, and nothing more is read, after ``MQTTConnection/resumeReceiving()``.
+    case refused
+}
 
 /// What an ``MQTTConnection`` tells; all calls are made on its loop.
 public protocol MQTTConnectionHandler: AnyObject {
     /// A connection is about to be attempted: the configuration may still be changed, such as for a login that is valid
     /// for one attempt.
     func willConnect(_ configuration: inout MQTTConfiguration)
-    /// The server accepted the connection; `sessionPresent` if it had kept the session.
-    func connected(sessionPresent: Bool)
+    /// The server accepted the connection.
+    func connected(_ info: MQTTConnectionInfo)
     /// The connection, or the attempt, is over. It is tried again at `retryAt`; `nil`: this was the last word, and the handler
     /// is let go of.
     func disconnected(_ error: MQTTError, retryAt: Duration?)
-    /// A message arrived. Returns whether it was taken; if not, it is offered again, and nothing more is read, after
-    /// ``MQTTConnection/resumeReceiving()``. It is acknowledged to the server when this returns `true`.
-    func received(_ message: MQTTMessage) -> Bool
-    /// The server has taken the publish with this packet identifier.
-    func published(packetID: UInt16)
-    /// The server answered a subscription: `nil` is a refusal.
-    func subscribed(packetID: UInt16, granted: QoS?)
+    /// A message arrived.
+    func received(_ message: MQTTMessage) -> MQTTDisposition
+    /// The server has taken a publish; in 5.0 the code may say that nobody has subscribed.
+    func published(_ request: MQTTRequestID, code: MQTTReasonCode)
+    /// A publish, subscription or unsubscription has failed.
+    func failed(_ request: MQTTRequestID, _ error: MQTTError)
+    /// The server answered a subscription: for each filter a granted QoS, or a ``MQTTReasonCode`` that is a failure.
+    func subscribed(_ request: MQTTRequestID, codes: [UInt8])
     /// The server answered an unsubscription.
-    func unsubscribed(packetID: UInt16)
+    func unsubscribed(_ request: MQTTRequestID, codes: [UInt8])
     /// A server that had lost the session refused, after a reconnect, what was granted before.
-    func subscriptionLost(filter: [UInt8])
+    func subscriptionLost(filter: [UInt8], code: MQTTReasonCode)
+    /// There is room again after a request has failed with ``MQTTError/queueFull(limit:)``.
+    func hasRoom()
+    #if os(Linux) || MQTT5
+    /// A re-authentication has succeeded.
+    func reauthenticated()
+    #endif
 }
 
 // A handler implements what it needs.
@@ -32,19 +50,27 @@ extension MQTTConnectionHandler {
     /// Changes nothing.
     public func willConnect(_ configuration: inout MQTTConfiguration) {}
     /// Does nothing.
-    public func connected(sessionPresent: Bool) {}
+    public func connected(_ info: MQTTConnectionInfo) {}
     /// Does nothing: the connection comes back by itself.
     public func disconnected(_ error: MQTTError, retryAt: Duration?) {}
     /// Takes the message, and does nothing with it.
-    public func received(_ message: MQTTMessage) -> Bool { true }
+    public func received(_ message: MQTTMessage) -> MQTTDisposition { .taken }
     /// Does nothing.
-    public func published(packetID: UInt16) {}
+    public func published(_ request: MQTTRequestID, code: MQTTReasonCode) {}
     /// Does nothing.
-    public func subscribed(packetID: UInt16, granted: QoS?) {}
+    public func failed(_ request: MQTTRequestID, _ error: MQTTError) {}
     /// Does nothing.
-    public func unsubscribed(packetID: UInt16) {}
+    public func subscribed(_ request: MQTTRequestID, codes: [UInt8]) {}
     /// Does nothing.
-    public func subscriptionLost(filter: [UInt8]) {}
+    public func unsubscribed(_ request: MQTTRequestID, codes: [UInt8]) {}
+    /// Does nothing.
+    public func subscriptionLost(filter: [UInt8], code: MQTTReasonCode) {}
+    /// Does nothing.
+    public func hasRoom() {}
+    #if os(Linux) || MQTT5
+    /// Does nothing.
+    public func reauthenticated() {}
+    #endif
 }
 
 /// An MQTT client with callbacks, for a run loop: it connects over a `Network`, keeps the connection alive, and
@@ -63,8 +89,11 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         case waiting
     }
 
-    /// The server.
-    public let endpoint: Endpoint
+    /// So many bytes are handed to the transport at once.
+    private static let flushBytes = 16_384
+
+    /// The server that is, or was last, connected to.
+    public private(set) var endpoint: Endpoint
     /// The way to it.
     public let network: any Network
     private let loop: EventLoop
@@ -77,12 +106,22 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private let timer: Timer
     private let turnEnd: EndOfTurn
     /// A message that the handler has not taken yet.
-    private var untaken: (message: MQTTMessage, packetID: UInt16)?
+    private var untaken: MQTTMessage?
     private var failures = 0
+    private var takeovers = 0
+    /// How many connections in a row the server has closed shortly after it had accepted them.
+    private var suspicions = 0
     /// From when on a failure is the first again; no time at all before the server has accepted the connection.
     private var isStableAt = Duration.zero
     private var mayBeStable = false
     private var random: UInt32
+    private var owesRoom = false
+    #if !hasFeature(Embedded)
+    /// The servers, in an order of this client's own, so that not all go to the first.
+    private var endpoints: [Endpoint]
+    private var endpointIndex = 0
+    private var keptHandlers: [(Result<Void, MQTTError>) -> Void] = []
+    #endif
 
     /// A client for the server at `endpoint`, not connected yet. Unless `reconnects`, the first failure is the end.
     public init(
@@ -101,7 +140,43 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         random = 2_166_136_261
         for byte in configuration.clientID { random = (random ^ UInt32(byte)) &* 16_777_619 }
         session = MQTTSession(configuration)
+        #if !hasFeature(Embedded)
+        endpoints = [endpoint]
+        #endif
     }
+
+    #if !hasFeature(Embedded)
+    /// A client for the servers at `endpoints`, of which there is at least one: when one fails, the next is tried, in an order that each client has for itself.
+    /// What is kept in `store` is taken up.
+    public init(
+        toOneOf endpoints: [Endpoint],
+        over network: any Network,
+        configuration: MQTTConfiguration,
+        reconnects: Bool = true,
+        store: (any MQTTStore)? = nil
+    ) throws(MQTTError) {
+        precondition(!endpoints.isEmpty, "there is no server to connect to")
+        self.network = network
+        self.reconnects = reconnects
+        loop = network.loop
+        timer = Timer(on: loop)
+        turnEnd = EndOfTurn(on: loop)
+        var random: UInt32 = 2_166_136_261
+        for byte in configuration.clientID { random = (random ^ UInt32(byte)) &* 16_777_619 }
+        if configuration.clientID.isEmpty { random = .random(in: .min ... .max) }
+        session = MQTTSession(configuration)
+        var rest = endpoints
+        var order: [Endpoint] = []
+        while !rest.isEmpty {
+            random = random &* 1_664_525 &+ 1_013_904_223
+            order.append(rest.remove(at: Int(random >> 8) % rest.count))
+        }
+        self.random = random
+        self.endpoints = order
+        endpoint = order[0]
+        if let store { try session.use(store, timeOfDay: Self.timeOfDay(loop)) }
+    }
+    #endif
 
     /// Whether it connects again after a failure.
     public var reconnects: Bool
@@ -113,7 +188,19 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public var isIdle: Bool { state == .idle }
 
     /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
-    public var inFlightCount: Int { session.inFlightCount }
+    public var waitingCount: Int { session.waitingCount }
+
+    /// How many messages were dropped because the queue was full or they had waited for too long.
+    public var droppedCount: Int { session.droppedCount }
+
+    /// The number that the next request will have.
+    var nextRequestID: MQTTRequestID { session.lastNumber &+ 1 }
+
+    /// What CONNECT says; changes count from the next attempt on.
+    public var configuration: MQTTConfiguration {
+        get { session.configuration }
+        set { session.configuration = newValue }
+    }
 
     // MARK: Connecting
 
@@ -122,14 +209,17 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         guard state == .idle else { return }
         self.handler = handler
         failures = 0
+        takeovers = 0
+        suspicions = 0
         attempt()
     }
 
-    /// Says goodbye and closes. The handler is told ``MQTTError/disconnected``, from inside this call.
-    public func disconnect() {
+    /// Says goodbye and closes; the server does not publish the will, unless `reason` asks for it (5.0). The handler is told
+    /// ``MQTTError/disconnected``, from inside this call.
+    public func disconnect(_ reason: MQTTReasonCode = .success) {
         if state == .idle { return }
         if state == .open {
-            session.disconnect()
+            session.disconnect(reason)
             flush()
         }
         stream?.handler = nil
@@ -153,7 +243,12 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             try session.connect(at: loop.now)
             askForEndOfTurn()
             setTimer()
-        } catch { fail(error) }
+        } catch {
+            // It would be the same the next time.
+            stream?.handler = nil
+            stream?.abort()
+            finish(error)
+        }
     }
 
     /// The transport is over: part of `ByteStreamHandler`.
@@ -169,11 +264,13 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         return .transport(error)
     }
 
-    /// Ends the connection for `error`.
+    /// Ends the connection for `error`; the server is told why if the standard has words for it.
     private func fail(_ error: MQTTError) {
         guard state == .open else { return }
+        let hasGoodbye = session.hasOutgoing
+        flush()
         stream?.handler = nil
-        stream?.abort()
+        if hasGoodbye { stream?.close() } else { stream?.abort() }
         lost(error)
     }
 
@@ -184,17 +281,56 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     }
 
     private func lost(_ error: MQTTError) {
+        let wasAccepted = mayBeStable
         letGoOfTransport()
         let now = loop.now
-        if mayBeStable, now >= isStableAt { failures = 0 }
-        guard reconnects else { return finish(error) }
+        let policy = session.configuration.reconnect
+        let wasStable = wasAccepted && now >= isStableAt
+        let isTakeover = Self.isTakeover(error)
+        // A server of 3.1.1 says nothing, but closes a connection that it has just accepted.
+        let isSuspect = isTakeover || wasAccepted && !wasStable && Self.isClosedByServer(error)
+        suspicions = isSuspect ? suspicions + 1 : wasStable ? 0 : suspicions
+        if isTakeover { takeovers += 1 } else if wasStable { takeovers = 0 }
+        if wasStable, !isTakeover { failures = 0 }
         failures += 1
+        let error = !isTakeover && isSuspect && suspicions >= 3 ? .closedRepeatedly(times: suspicions) : error
+        guard reconnects, !Self.isFinal(error, policy),
+            policy.maximumFailures == 0 || failures < policy.maximumFailures,
+            policy.maximumTakeovers == 0 || takeovers < policy.maximumTakeovers
+        else { return finish(error) }
+        #if !hasFeature(Embedded)
+        if !wasAccepted || failures > 1 {
+            endpointIndex = (endpointIndex + 1) % endpoints.count
+            endpoint = endpoints[endpointIndex]
+        }
+        #endif
         // A linear congruential step is enough to keep devices apart; nothing secret hangs on it.
         random = random &* 1_664_525 &+ 1_013_904_223
-        retryAt = now + session.configuration.reconnect.delay(afterFailures: failures, random: random)
+        retryAt = now + policy.delay(afterFailures: failures, random: random)
         state = .waiting
         timer.start(at: retryAt, handler: self)
         handler?.disconnected(error, retryAt: retryAt)
+    }
+
+    /// Whether the server says that another client has come with the same identifier.
+    private static func isTakeover(_ error: MQTTError) -> Bool {
+        if case .disconnectedByServer(let reason) = error { reason.code == .sessionTakenOver } else { false }
+    }
+
+    private static func isClosedByServer(_ error: MQTTError) -> Bool {
+        switch error {
+        case .closedByServer, .transport(.reset(_)): true
+        default: false
+        }
+    }
+
+    /// Whether the server has said what makes it useless to try again.
+    private static func isFinal(_ error: MQTTError, _ policy: ReconnectPolicy) -> Bool {
+        switch error {
+        case .connectionRefused(let reason), .disconnectedByServer(let reason): policy.givesUp(after: reason.code)
+        case .authenticationFailed, .store: true
+        default: false
+        }
     }
 
     private func finish(_ error: MQTTError) {
@@ -208,31 +344,98 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     // MARK: Requests
 
-    /// Publishes a message. With QoS 1 it returns the packet identifier that ``MQTTConnectionHandler/published(packetID:)``
-    /// will name; it waits for a connection if there is none, and is sent again until the server has acknowledged it.
+    #if os(Linux) || MQTT5
+    /// Publishes a message. With QoS 1 and 2 it returns the number that ``MQTTConnectionHandler/published(_:code:)`` will name; it waits for a connection
+    /// if there is none, and is sent again until the server has acknowledged it.
+    public func publish(
+        topic: Span<UInt8>,
+        payload: Span<UInt8>,
+        qos: QoS = .atLeastOnce,
+        isRetained: Bool = false,
+        properties: MQTTProperties = MQTTProperties()
+    ) throws(MQTTError) -> MQTTRequestID? {
+        let now = properties.isEmpty ? .zero : loop.now
+        do throws(MQTTError) {
+            let request = try session.publish(
+                topic: topic,
+                payload: payload,
+                qos: qos,
+                isRetained: isRetained,
+                properties: properties,
+                at: now
+            )
+            afterRequest()
+            return request
+        } catch { throw refused(error) }
+    }
+    #else
+    /// Publishes a message. With QoS 1 and 2 it returns the number that ``MQTTConnectionHandler/published(_:code:)`` will name; it waits for a connection
+    /// if there is none, and is sent again until the server has acknowledged it.
     public func publish(
         topic: Span<UInt8>,
         payload: Span<UInt8>,
         qos: QoS = .atLeastOnce,
         isRetained: Bool = false
-    ) throws(MQTTError) -> UInt16? {
-        let packetID = try session.publish(topic: topic, payload: payload, qos: qos, isRetained: isRetained)
-        askForEndOfTurn()
-        return packetID
+    ) throws(MQTTError) -> MQTTRequestID? {
+        do throws(MQTTError) {
+            let request = try session.publish(topic: topic, payload: payload, qos: qos, isRetained: isRetained)
+            afterRequest()
+            return request
+        } catch { throw refused(error) }
+    }
+    #endif
+
+    /// Subscribes to a topic filter and returns the number of the answer.
+    public func subscribe(
+        to filter: Span<UInt8>,
+        options: MQTTSubscriptionOptions = MQTTSubscriptionOptions()
+    ) throws(MQTTError) -> MQTTRequestID {
+        do throws(MQTTError) {
+            let request = try session.subscribe(to: filter, options: options)
+            askForEndOfTurn()
+            return request
+        } catch { throw refused(error) }
     }
 
-    /// Subscribes to a topic filter and returns the packet identifier of the answer.
-    public func subscribe(to filter: Span<UInt8>, qos: QoS = .atLeastOnce) throws(MQTTError) -> UInt16 {
-        let packetID = try session.subscribe(to: filter, qos: qos)
-        askForEndOfTurn()
-        return packetID
+    #if !hasFeature(Embedded)
+    /// Subscribes to several topic filters with one packet and returns the number of the answer.
+    public func subscribe(
+        to subscriptions: [(filter: [UInt8], options: MQTTSubscriptionOptions)]
+    ) throws(MQTTError) -> MQTTRequestID {
+        do throws(MQTTError) {
+            let request = try session.subscribe(to: subscriptions)
+            askForEndOfTurn()
+            return request
+        } catch { throw refused(error) }
+    }
+    #endif
+
+    /// Ends a subscription and returns the number of the answer.
+    public func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> MQTTRequestID {
+        do throws(MQTTError) {
+            let request = try session.unsubscribe(from: filter)
+            askForEndOfTurn()
+            return request
+        } catch { throw refused(error) }
     }
 
-    /// Ends a subscription and returns the packet identifier of the answer.
-    public func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> UInt16 {
-        let packetID = try session.unsubscribe(from: filter)
+    #if os(Linux) || MQTT5
+    /// Authenticates again; ``MQTTConnectionHandler/reauthenticated()`` tells when the server is content.
+    public func reauthenticate() throws(MQTTError) {
+        try session.reauthenticate()
         askForEndOfTurn()
-        return packetID
+    }
+    #endif
+
+    /// What is large enough leaves at once, the rest at the end of the turn.
+    private func afterRequest() {
+        if session.outgoingBytes >= Self.flushBytes { flush() } else { askForEndOfTurn() }
+        if session.hasEvents { askForEndOfTurn() }
+    }
+
+    private func refused(_ error: MQTTError) -> MQTTError {
+        if case .queueFull = error { owesRoom = true }
+        return error
     }
 
     private func askForEndOfTurn() { turnEnd.request(self) }
@@ -240,6 +443,12 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {
         flush()
+        #if !hasFeature(Embedded)
+        session.commit()
+        if let error = session.storeFailure { storeFailed(error) }
+        if !keptHandlers.isEmpty { tellKept() }
+        #endif
+        tellEvents()
     }
 
     /// The transport has room again: part of `ByteStreamHandler`.
@@ -248,8 +457,48 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private func flush() {
         guard state == .open, let stream, session.hasOutgoing else { return }
         session.withOutgoing({ stream.send($0) }, at: loop.now)
+        #if !hasFeature(Embedded)
+        if let error = session.storeFailure { return storeFailed(error) }
+        #endif
         setTimer()
+        if owesRoom { tellRoom() }
     }
+
+    #if !hasFeature(Embedded)
+    /// Whether what waits outlives the process.
+    var hasStore: Bool { session.store != nil }
+
+    /// Calls `body` when what was asked for until now is kept in the store.
+    func whenKept(_ body: @escaping (Result<Void, MQTTError>) -> Void) {
+        keptHandlers.append(body)
+        askForEndOfTurn()
+    }
+
+    private func tellKept() {
+        let handlers = keptHandlers
+        keptHandlers = []
+        for handler in handlers { handler(session.storeFailure.map { .failure($0) } ?? .success(())) }
+    }
+
+    private func storeFailed(_ error: MQTTError) {
+        stream?.handler = nil
+        stream?.abort()
+        finish(error)
+    }
+
+    /// How many milliseconds the time of day is ahead of the loop's time.
+    private static func timeOfDay(_ loop: EventLoop) -> Int64 {
+        Int64(time(nil)) * 1_000 - Int64(loop.now.wholeMilliseconds)
+    }
+    #endif
+
+    private func tellRoom() {
+        guard session.hasRoom else { return }
+        owesRoom = false
+        handler?.hasRoom()
+    }
+
+    private func tellEvents() { while let event = session.nextEvent() { handle(event) } }
 
     // MARK: Receiving
 
@@ -257,7 +506,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public func received(_ bytes: Span<UInt8>) -> Int {
         let now = loop.now
         var taken = 0
-        while taken < bytes.count, untaken == nil, state == .open {
+        while taken < bytes.count, untaken == nil, state == .open, !isHeldBack {
             do throws(MQTTError) {
                 let (count, event) = try session.receive(bytes.extracting(droppingFirst: taken), at: now)
                 taken += count
@@ -267,41 +516,60 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
                 return bytes.count
             }
         }
+        tellEvents()
+        if owesRoom { tellRoom() }
         if session.hasOutgoing { askForEndOfTurn() }
         setTimer()
         // After the connection has gone nothing is kept.
         return state == .open ? taken : bytes.count
     }
 
+    /// Whether the user has as many messages to acknowledge as it may have: a server of 3.1.1 does not know when to stop.
+    private var isHeldBack: Bool { session.isFull && !session.isVersion5 }
+
     /// Says that the handler, which did not take a message, can take it now.
     public func resumeReceiving() {
-        guard let (message, packetID) = untaken else { return }
+        guard let message = untaken else { return }
         untaken = nil
-        deliver(message, packetID)
+        deliver(message)
         if untaken == nil, state == .open { stream?.resumeReceiving() }
+    }
+
+    /// Says that the handler is through with a message that it had ``MQTTDisposition/kept``.
+    public func acknowledge(_ receipt: MQTTReceipt) {
+        let wasHeldBack = isHeldBack
+        session.acknowledge(receipt)
+        if session.hasOutgoing { askForEndOfTurn() }
+        if wasHeldBack, !isHeldBack, untaken == nil, state == .open { stream?.resumeReceiving() }
     }
 
     private func handle(_ event: MQTTSession.Event) {
         switch event {
-        case .connected(let sessionPresent):
+        case .connected(let info):
             mayBeStable = true
             isStableAt = loop.now + .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)
-            handler?.connected(sessionPresent: sessionPresent)
-        case .message(let message, let packetID): deliver(message, packetID)
-        case .published(let packetID): handler?.published(packetID: packetID)
-        case .subscribed(let packetID, let granted): handler?.subscribed(packetID: packetID, granted: granted)
-        case .subscriptionLost(let filter): handler?.subscriptionLost(filter: filter)
-        case .unsubscribed(let packetID): handler?.unsubscribed(packetID: packetID)
+            handler?.connected(info)
+        case .message(let message): deliver(message)
+        case .published(let request, let code): handler?.published(request, code: code)
+        case .failed(let request, let error): handler?.failed(request, error)
+        case .subscribed(let request, let codes): handler?.subscribed(request, codes: codes)
+        case .subscriptionLost(let filter, let code): handler?.subscriptionLost(filter: filter, code: code)
+        case .unsubscribed(let request, let codes): handler?.unsubscribed(request, codes: codes)
+        #if os(Linux) || MQTT5
+        case .reauthenticated: handler?.reauthenticated()
+        #endif
         }
     }
 
-    private func deliver(_ message: MQTTMessage, _ packetID: UInt16) {
-        guard handler?.received(message) ?? true else {
-            untaken = (message, packetID)
-            return
+    private func deliver(_ message: MQTTMessage) {
+        switch handler?.received(message) ?? .taken {
+        case .taken:
+            session.acknowledge(message.receipt)
+            session.recycle(message)
+            if session.hasOutgoing { askForEndOfTurn() }
+        case .kept: break
+        case .refused: untaken = message
         }
-        session.acknowledge(packetID)
-        if session.hasOutgoing { askForEndOfTurn() }
     }
 
     // MARK: Time
@@ -321,7 +589,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         case .waiting: if now >= retryAt { attempt() } else { timer.start(at: retryAt, handler: self) }
         case .open:
             // The answer to a ping may lie behind a message that the handler has not taken.
-            if untaken != nil { session.postponePingTimeout(at: now) }
+            if untaken != nil || isHeldBack { session.postponePingTimeout(at: now) }
             do throws(MQTTError) {
                 try session.handleTimeout(at: now)
                 if session.hasOutgoing { askForEndOfTurn() }

@@ -5,8 +5,10 @@ public enum TopicFilter {
     private static let multiLevel = UInt8(ascii: "#")
     private static let reserved = UInt8(ascii: "$")
 
-    /// Whether the topic name `topic` matches the filter `filter`; both are taken to be valid.
+    /// Whether the topic name `topic` matches the filter `filter`; both are taken to be valid. Of a shared subscription, the part behind the
+    /// group's name counts.
     public static func matches(_ filter: Span<UInt8>, topic: Span<UInt8>) -> Bool {
+        let filter = isShared(filter) ? filter.extracting(droppingFirst: sharedStart(filter)) : filter
         // A filter that starts with a wildcard does not match topics that start with $ (4.7.2).
         if !topic.isEmpty, topic[0] == reserved, !filter.isEmpty, filter[0] == singleLevel || filter[0] == multiLevel {
             return false
@@ -32,9 +34,35 @@ public enum TopicFilter {
         return t == topic.count
     }
 
+    /// Whether it is the filter of a shared subscription (MQTT 5.0, 4.8.2): `$share/GROUP/FILTER`.
+    static func isShared(_ filter: Span<UInt8>) -> Bool {
+        let prefix: InlineArray<7, UInt8> = [0x24, 0x73, 0x68, 0x61, 0x72, 0x65, 0x2F]
+        guard filter.count >= 7 else { return false }
+        for index in 0..<7 where filter[index] != prefix[index] { return false }
+        return true
+    }
+
+    /// Where the filter starts behind the group's name; the end if there is none.
+    private static func sharedStart(_ filter: Span<UInt8>) -> Int {
+        var index = 7
+        while index < filter.count, filter[index] != separator { index += 1 }
+        return min(index + 1, filter.count)
+    }
+
+    static func hasWildcard(_ filter: Span<UInt8>) -> Bool {
+        for index in filter.indices where filter[index] == multiLevel || filter[index] == singleLevel { return true }
+        return false
+    }
+
     /// Whether `filter` is a filter that the standard allows.
     public static func isValid(_ filter: Span<UInt8>) -> Bool {
         guard isValidString(filter), !filter.isEmpty else { return false }
+        if isShared(filter) {
+            let start = sharedStart(filter)
+            // Neither the group's name nor the filter is empty, and the name has no wildcard.
+            guard start > 8, start < filter.count else { return false }
+            for index in 7..<start where filter[index] == multiLevel || filter[index] == singleLevel { return false }
+        }
         for index in filter.indices {
             let startsLevel = index == 0 || filter[index - 1] == separator
             let isLast = index == filter.count - 1
@@ -49,8 +77,13 @@ public enum TopicFilter {
 
     /// Whether `topic` is a name that the standard allows to publish on.
     public static func isValidName(_ topic: Span<UInt8>) -> Bool {
-        guard isValidString(topic), !topic.isEmpty else { return false }
-        for index in topic.indices where topic[index] == multiLevel || topic[index] == singleLevel { return false }
+        guard !topic.isEmpty, topic.count <= 65_535 else { return false }
+        for index in topic.indices {
+            let byte = topic[index]
+            guard byte != multiLevel, byte != singleLevel, byte != 0 else { return false }
+            // What is not plain ASCII is looked at more closely.
+            if byte >= 0x80 { return !hasWildcard(topic) && isValidString(topic) }
+        }
         return true
     }
 

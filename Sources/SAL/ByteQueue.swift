@@ -4,8 +4,11 @@ internal import Kernel
 package struct ByteQueue {
     private var storage: [UInt8] = []
     private var head = 0
+    /// How large a buffer is kept when the queue is empty.
+    private let keptBytes: Int
 
-    package init() {}
+    /// An empty queue; it keeps a buffer of up to `keptBytes` for the next time.
+    package init(keeping keptBytes: Int = 16_384) { self.keptBytes = keptBytes }
 
     package var count: Int { storage.count - head }
     package var isEmpty: Bool { head == storage.count }
@@ -27,8 +30,18 @@ package struct ByteQueue {
 
     /// Empties the queue; a buffer that a burst has made large is given back.
     package mutating func removeAll() {
-        if storage.capacity > 16_384 { storage = [] } else { storage.clear() }
+        if storage.capacity > keptBytes { storage = [] } else { storage.clear() }
         head = 0
+    }
+
+    /// Gives the buffer of an empty queue back.
+    package mutating func trim() { if isEmpty { storage = [] } }
+
+    /// Lets `body` append to the end of the queue.
+    @inline(__always)
+    package mutating func withStorage(_ body: (inout [UInt8]) -> Void) {
+        compactIfWorthIt()
+        body(&storage)
     }
 
     private mutating func compactIfWorthIt() {

@@ -38,13 +38,16 @@ struct ReportingDevice: Sendable {
         for await state in device.client.states {
             status.update { counters in
                 switch state {
+                case .connecting: break
                 case .connected: counters.login = "ok"
-                case .waiting(let error):
+                case .waiting(let error, _):
                     counters.login = "reconnecting"
                     counters.lastError = sentence(for: error)
                 case .disconnected(let error):
                     counters.login = "over"
                     if error != .disconnected { counters.lastError = sentence(for: error) }
+                case .subscriptionLost(let filter, let code): counters.lastError = "\(filter): \(code)"
+                @unknown default: break
                 }
             }
         }

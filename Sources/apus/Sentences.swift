@@ -26,24 +26,41 @@ func sentence(for error: any Error) -> String {
 
 func sentence(for error: MQTTError) -> String {
     switch error {
-    case .connectionRefused(.badUserNameOrPassword): "the server refused the user name or the password"
-    case .connectionRefused(.notAuthorized):
-        "the server refused the login; its log says why (wrong key, expired, disabled, unknown)"
-    case .connectionRefused(.identifierRejected): "the server refused the client identifier; try another with -i"
-    case .connectionRefused(.unacceptableProtocolVersion): "the server does not speak MQTT 3.1.1"
-    case .connectionRefused(.serverUnavailable): "the server says that it is not available now"
-    case .connectionRefused(let code): "the server refused the connection with code \(code.rawValue)"
-    case .subscriptionRefused: "the server refused the subscription; the topic may belong to somebody else"
+    case .connectionRefused(let reason):
+        switch reason.code {
+        case .badUserNameOrPassword: "the server refused the user name or the password\(words(reason))"
+        case .notAuthorized:
+            "the server refused the login; its log says why (wrong key, expired, disabled, unknown)\(words(reason))"
+        case .clientIdentifierNotValid:
+            "the server refused the client identifier; try another with -i\(words(reason))"
+        case .unsupportedProtocolVersion: "the server does not speak this version of MQTT; try another with -V"
+        case .serverUnavailable: "the server says that it is not available now\(words(reason))"
+        default: "the server refused the connection: \(reason)"
+        }
+    case .publishRefused(let reason): "the server refused the message: \(reason)"
+    case .subscriptionRefused(let reason):
+        "the server refused the subscription (\(reason)); the topic may belong to somebody else"
+    case .unsubscriptionRefused(let reason): "the server refused to end the subscription: \(reason)"
+    case .disconnectedByServer(let reason): "the server ended the connection: \(reason)"
+    case .unsupportedByServer(let feature): "the server does not support this: \(feature)"
+    case .invalidProperties: "the properties are not ones that this packet may have"
     case .invalidTopicName: "the topic is empty, too long, or has a wildcard in it"
     case .invalidTopicFilter: "the topic filter is not valid: '+' stands for one whole level, '#' for all that follow"
     case .invalidConnectOptions: "client identifier, user name, password or keep alive is not allowed by MQTT"
     case .packetTooLarge(let bytes, let limit): "a message of \(bytes) bytes is over the limit of \(limit)"
-    case .tooManyInFlight(let limit): "\(limit) messages wait for their acknowledgement; wait for some first"
+    case .queueFull(let limit): "as much waits for its acknowledgement as may (\(limit)); wait for some first"
+    case .droppedFromQueue: "the message was dropped for a newer one"
+    case .expired: "the message has waited for longer than it is worth"
+    case .noReply: "no reply has come in time"
+    case .authenticationFailed: "the login in several steps has failed"
+    case .store(let code): "the messages cannot be kept: error \(code) of the store; is its disk full or read-only?"
     case .notConnected: "there is no connection"
     case .protocolViolation(let violation): "the server does not keep to MQTT (\(violation)); is it an MQTT server?"
     case .connectTimedOut: "something accepted the connection but did not answer; is it an MQTT server?"
     case .keepAliveTimedOut: "the server fell silent"
     case .closedByServer: "the server closed the connection"
+    case .closedRepeatedly(let times):
+        "the server closed the connection \(times) times in a row; does another client have the same identifier?"
     case .disconnected: "disconnected"
     case .cancelled: "interrupted"
     case .transport(let error): error.description
@@ -51,6 +68,9 @@ func sentence(for error: MQTTError) -> String {
     @unknown default: "\(error)"
     }
 }
+
+/// The server's own words, if it has said any.
+private func words(_ reason: MQTTReason) -> String { reason.properties.reasonString.map { ": \($0)" } ?? "" }
 
 func sentence(for error: SecureTransportError) -> String {
     switch error {

@@ -19,7 +19,7 @@ let subCommand = Command(
     var server = try ServerArguments(arguments)
     if arguments.has("disable-clean-session") {
         guard arguments.has("id") else { throw UsageError("-c needs a client identifier, -i") }
-        server.configuration.cleanSession = false
+        server.configuration.cleanStart = false
     }
     let limit = try arguments.number("count", in: 1...Int.max)
     let timeout = try arguments.number("timeout", in: 1...1_000_000)

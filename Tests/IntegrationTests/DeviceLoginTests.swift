@@ -38,7 +38,7 @@ import Testing
     @Test func refusesAWrongKeyInThePassword() async throws {
         try await TestHub.with { test in
             try await test.withDevice(by: .plain, secret: Self.wrongKey) { device in
-                await #expect(throws: MQTTError.connectionRefused(.notAuthorized)) {
+                await #expect(throws: MQTTError.connectionRefused(MQTTReason(.notAuthorized))) {
                     try await device.device.connect()
                 }
                 #expect(await eventually { test.lastRefusal?.reason == .badSignature })
@@ -61,7 +61,7 @@ import Testing
     @Test func refusesALoginWhoseTimeIsOver() async throws {
         try await TestHub.with { test in
             try await test.withDevice(by: .plain, loginLifetime: .seconds(-60)) { device in
-                await #expect(throws: MQTTError.connectionRefused(.notAuthorized)) {
+                await #expect(throws: MQTTError.connectionRefused(MQTTReason(.notAuthorized))) {
                     try await device.device.connect()
                 }
                 #expect(await eventually { test.lastRefusal?.reason == .expired })
@@ -78,7 +78,7 @@ import Testing
                 // With a pre-shared key the hub already refuses the identity; with a certificate or a password, the login.
                 let error: MQTTError =
                     way == .preSharedKey
-                    ? .secure(.alertReceived(.unknownPSKIdentity)) : .connectionRefused(.notAuthorized)
+                    ? .secure(.alertReceived(.unknownPSKIdentity)) : .connectionRefused(MQTTReason(.notAuthorized))
                 await #expect(throws: error) { try await device.device.connect() }
                 try test.hub.setEnabled(true, productID: registered.productID, deviceName: registered.deviceName)
                 try await device.device.connect()
@@ -96,7 +96,7 @@ import Testing
         )
         try await TestHub.with { test in
             try await test.withDevice(by: .plain, registered: stranger) { device in
-                await #expect(throws: MQTTError.connectionRefused(.notAuthorized)) {
+                await #expect(throws: MQTTError.connectionRefused(MQTTReason(.notAuthorized))) {
                     try await device.device.connect()
                 }
                 let reason: HubRefusal.Reason = product == "APUSDEMO01" ? .unknownDevice : .unknownProduct
@@ -109,7 +109,7 @@ import Testing
         try await TestHub.with { test in
             try await test.withDevice(by: .preSharedKey) { device in
                 try await device.device.connect()
-                await #expect(throws: MQTTError.subscriptionRefused) {
+                await #expect(throws: MQTTError.subscriptionRefused(MQTTReason(.unspecifiedError))) {
                     _ = try await device.device.client.subscribe(to: "APUSDEMO01/modem-01/control")
                 }
                 #expect(await eventually { test.lastRefusal?.reason == .subscribeNotAllowed })

@@ -141,12 +141,13 @@ private final class Traffic: Sendable {
         seen = SeenPayloads(hub)
         watch = Task {
             for await change in device.client.states {
-                let phase: Phase =
-                    switch change {
-                    case .connected: .connected
-                    case .waiting: .waiting
-                    case .disconnected: .over
-                    }
+                let phase: Phase
+                switch change {
+                case .connected: phase = .connected
+                case .waiting: phase = .waiting
+                case .disconnected: phase = .over
+                default: continue
+                }
                 state.withLock { $0.history.append(phase) }
             }
         }

@@ -17,8 +17,8 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     private var published = 0
     private var acknowledged = 0
     private var received = 0
-    /// The packet identifiers of the reports under way, and when they were sent; at most as many as the connection takes.
-    private var reportIDs = InlineArray<8, UInt16>(repeating: 0)
+    /// The numbers of the reports under way, and when they were sent; at most as many as the connection takes.
+    private var reportIDs = InlineArray<8, MQTTRequestID>(repeating: 0)
     private var sentAt = InlineArray<8, Int>(repeating: 0)
 
     init(_ settings: Settings, modem: Modem, network: any Network) {
@@ -31,7 +31,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         configuration.keepAliveSeconds = 60
         configuration.connectTimeout = .seconds(20)
         configuration.maximumPacketBytes = 1_024
-        configuration.maximumInFlight = 8
+        configuration.queue.requests = 8
         connection = MQTTConnection(
             to: Endpoint(host: settings.host, port: settings.port),
             over: network,
@@ -58,11 +58,11 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         text.add("ticks", Board.ticks)
         text.add("freeHeap", Board.freeHeapBytes)
         if let signal = modem.signal { text.add("signal", signal) }
-        guard let packetID = publish(text.finish()) else { return }
+        guard let request = publish(text.finish()) else { return }
         sequence += 1
         published += 1
         for index in reportIDs.indices where reportIDs[index] == 0 {
-            reportIDs[index] = packetID
+            reportIDs[index] = request
             sentAt[index] = Board.ticks
             break
         }
@@ -70,7 +70,7 @@ final class Device: MQTTConnectionHandler, TimerHandler {
     }
 
     /// Publishes an event; `nil` if the queue is full: then this report is left out, and not counted.
-    private func publish(_ payload: [UInt8]) -> UInt16? {
+    private func publish(_ payload: [UInt8]) -> MQTTRequestID? {
         do throws(MQTTError) {
             let topic = eventTopic
             return try connection.publish(topic: topic.span, payload: payload.span)
@@ -111,13 +111,13 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         } catch { Console.print("error=login\n") }
     }
 
-    func connected(sessionPresent: Bool) { Console.print("state=connected\n") }
+    func connected(_ info: MQTTConnectionInfo) { Console.print("state=connected\n") }
 
     func disconnected(_ error: MQTTError, retryAt: Duration?) {
         switch error {
-        case .connectionRefused(let code):
+        case .connectionRefused(let reason):
             Console.print("error=refused-")
-            Console.print(Int(code.rawValue))
+            Console.print(Int(reason.code.rawValue))
             Console.print("\n")
         case .transport: Console.print("error=transport\n")
         default: Console.print("error=mqtt\n")
@@ -125,11 +125,11 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         Console.print("state=reconnecting\n")
     }
 
-    func received(_ message: MQTTMessage) -> Bool {
+    func received(_ message: MQTTMessage) -> MQTTDisposition {
         let payload = message.payload
         guard let control = Control(payload.span) else {
             Console.print("error=bad-control\n")
-            return true
+            return .taken
         }
         received += 1
         interval = .milliseconds(control.interval)
@@ -140,21 +140,20 @@ final class Device: MQTTConnectionHandler, TimerHandler {
         reply.add("interval", control.interval)
         _ = publish(reply.finish())
         say(roundTrip: nil)
-        return true
+        return .taken
     }
 
-    func published(packetID: UInt16) {
-        for index in reportIDs.indices where reportIDs[index] == packetID {
+    func published(_ request: MQTTRequestID, code: MQTTReasonCode) {
+        for index in reportIDs.indices where reportIDs[index] == request {
             reportIDs[index] = 0
             acknowledged += 1
             say(roundTrip: Board.ticks - sentAt[index])
         }
     }
 
-    func subscribed(packetID: UInt16, granted: QoS?) {
-        if granted == nil { Console.print("error=control-refused\n") }
+    func subscribed(_ request: MQTTRequestID, codes: [UInt8]) {
+        if codes[0] >= 0x80 { Console.print("error=control-refused\n") }
     }
 
-    func unsubscribed(packetID: UInt16) {}
-    func subscriptionLost(filter: [UInt8]) { Console.print("error=control-lost\n") }
+    func subscriptionLost(filter: [UInt8], code: MQTTReasonCode) { Console.print("error=control-lost\n") }
 }

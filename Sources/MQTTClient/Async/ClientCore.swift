@@ -6,13 +6,36 @@ internal import SAL
 final class ClientCore: MQTTConnectionHandler {
     typealias Signal = CheckedContinuation<Result<Void, MQTTError>, Never>
 
+    /// A function that is told of messages.
+    struct Listener {
+        let id: UInt64
+        let filter: [UInt8]
+        let body: @Sendable (MQTTMessage) -> Void
+    }
+
     let connection: MQTTConnection
-    var subscriptions: [SubscriptionBuffer] = []
+    var buffers: [MessageBuffer] = []
+    var listeners: [Listener] = []
+    var waiters = RequestWaiters()
+    /// What the server has said at the last connect.
+    private(set) var info: MQTTConnectionInfo?
+    /// How many messages have come that nobody was there for.
+    private(set) var unmatchedCount = 0
     private let states: AsyncStream<MQTTConnectionState>.Continuation
     private let prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
-    private var requests: [UInt16: PendingRequest] = [:]
     private var connectWaiters: [Signal] = []
     private let reconnects: Bool
+    private var retriesFirst = false
+    /// How many buffers still have a message that several have got, by its packet identifier.
+    private var shares: [UInt16: Int] = [:]
+    private var authenticationWaiters: [Signal] = []
+    /// Requests that wait for room in the queue stand in line.
+    let line = Kernel.Semaphore(1, limit: 1)
+    private let room = Kernel.Semaphore(0, limit: 1)
+    private(set) var lineCount = 0
+    var roomHandlers: [() -> Void] = []
+    var replies: [UInt64: ReplyWaiter] = [:]
+    var replyTopic: [UInt8]?
 
     init(
         connection: MQTTConnection,
@@ -26,169 +49,213 @@ final class ClientCore: MQTTConnectionHandler {
         self.prepare = prepare
     }
 
-    func connect(_ waiter: Signal) {
+    func connect(retries: Bool, _ waiter: Signal) {
         if connection.isConnected { return waiter.resume(returning: .success(())) }
         connectWaiters.append(waiter)
         // The first attempt is the caller's: it learns how it went. Later ones are ours.
         guard connection.isIdle else { return }
-        connection.reconnects = false
+        connection.reconnects = retries && reconnects
+        states.yield(.connecting)
         connection.connect(handler: self)
     }
 
-    /// Sends a request, and keeps who waits for its answer: both at once, since the answer may arrive in the next turn of the loop.
-    func send(_ pending: PendingRequest, _ request: (MQTTConnection) throws(MQTTError) -> UInt16?) {
-        do throws(MQTTError) {
-            guard let packetID = try request(connection) else { return pending.finish(.success(nil)) }
-            requests[packetID] = pending
-        } catch { pending.finish(.failure(error)) }
+    func answer(_ number: MQTTRequestID, _ result: RequestResult) { waiters.finish(number, result) }
+
+    func cancel(_ number: MQTTRequestID) { answer(number, .failure(.cancelled)) }
+
+    /// Publishes, and reserves a place for who will wait for the answer.
+    func publish(
+        _ payload: [UInt8],
+        _ topic: String,
+        _ qos: QoS,
+        _ isRetained: Bool,
+        _ properties: MQTTProperties
+    ) throws(MQTTError) -> MQTTRequestID? {
+        let number = try connection.publish(
+            topic: topic.utf8.span,
+            payload: payload.span,
+            qos: qos,
+            isRetained: isRetained,
+            properties: properties
+        )
+        if let number { waiters.add(number, .reserved) }
+        return number
     }
 
-    private func answer(_ packetID: UInt16, _ result: Result<QoS?, MQTTError>) {
-        requests.removeValue(forKey: packetID)?.finish(result)
+    // MARK: Waiting for room
+
+    /// Tries `body` until the queue has room, in turn with others who do. Called on the loop.
+    nonisolated(nonsending) func inLine<Result>(_ body: () throws(MQTTError) -> Result) async throws(MQTTError)
+        -> Result
+    {
+        lineCount += 1
+        defer { lineCount -= 1 }
+        do throws(KernelError) { try await line.wait(.forever) } catch { throw .cancelled }
+        defer { do throws(KernelError) { try line.post() } catch {} }
+        while true {
+            do throws(MQTTError) { return try body() } catch {
+                guard case .queueFull = error else { throw error }
+                guard !connection.isIdle else { throw error }
+            }
+            do throws(KernelError) { try await room.wait(.forever) } catch { throw .cancelled }
+        }
+    }
+
+    func hasRoom() {
+        // It is set already: whoever waits looks anew.
+        do throws(KernelError) { try room.post() } catch {}
+        let handlers = roomHandlers
+        roomHandlers = []
+        for handler in handlers { handler() }
     }
 
     // MARK: MQTTConnectionHandler
 
     func willConnect(_ configuration: inout MQTTConfiguration) { prepare?(&configuration) }
 
-    func connected(sessionPresent: Bool) {
+    func connected(_ info: MQTTConnectionInfo) {
+        self.info = info
         connection.reconnects = reconnects
-        states.yield(.connected(sessionPresent: sessionPresent))
+        states.yield(.connected(info))
         let waiters = connectWaiters
         connectWaiters = []
         for waiter in waiters { waiter.resume(returning: .success(())) }
     }
 
     func disconnected(_ error: MQTTError, retryAt: Duration?) {
-        guard retryAt == nil else {
-            states.yield(.waiting(after: error))
+        shares = [:]
+        let authentications = authenticationWaiters
+        authenticationWaiters = []
+        for waiter in authentications { waiter.resume(returning: .failure(error)) }
+        if let retryAt {
+            let delay = retryAt - connection.network.loop.now
+            states.yield(.waiting(after: error, for: delay))
             return
         }
         states.yield(.disconnected(error))
-        let waiters = connectWaiters
+        let connects = connectWaiters
         connectWaiters = []
-        for waiter in waiters { waiter.resume(returning: .failure(error)) }
-        let pending = requests
-        requests = [:]
-        for (_, request) in pending { request.finish(.failure(error)) }
-        for buffer in subscriptions { buffer.finish() }
-        subscriptions = []
+        for waiter in connects { waiter.resume(returning: .failure(error)) }
+        for number in waiters.numbers { answer(number, .failure(error)) }
+        for (_, reply) in replies { reply.finish(.failure(error)) }
+        replies = [:]
+        replyTopic = nil
+        for buffer in buffers { buffer.end() }
+        buffers = []
+        hasRoom()
     }
 
-    func received(_ message: MQTTMessage) -> Bool {
-        // Each subscription whose filter matches gets it; it waits until all of them have room.
-        for buffer in subscriptions where buffer.matches(message) && buffer.isFull { return false }
-        for buffer in subscriptions where buffer.matches(message) { buffer.append(message) }
+    func received(_ message: MQTTMessage) -> MQTTDisposition {
+        let topic = message.topic
+        // Each reader whose filter matches gets it; it waits until all of them have room.
+        var matching = 0
+        for buffer in buffers where buffer.matches(topic.span) {
+            guard buffer.hasRoom else { return .refused }
+            matching += 1
+        }
+        var isHeard = matching > 0
+        if !replies.isEmpty, takeReply(message) { isHeard = true }
+        for listener in listeners where TopicFilter.matches(listener.filter.span, topic: topic.span) {
+            isHeard = true
+            listener.body(message)
+        }
+        guard matching > 0 else {
+            if !isHeard { unmatchedCount += 1 }
+            return .taken
+        }
+        if matching > 1, message.receipt.packetID != 0 { shares[message.receipt.packetID] = matching }
+        for buffer in buffers where buffer.matches(topic.span) {
+            if let dropped = buffer.append(message) { release(dropped) }
+        }
+        return .kept
+    }
+
+    /// A reader is through with a message.
+    func release(_ message: MQTTMessage) {
+        let packetID = message.receipt.packetID
+        guard packetID != 0 else { return }
+        if let share = shares[packetID] {
+            shares[packetID] = share > 1 ? share - 1 : nil
+            if share > 1 { return }
+        }
+        connection.acknowledge(message.receipt)
+    }
+
+    /// Reads on, after all that was given before is done with.
+    func read(_ buffer: MessageBuffer, _ reader: MessageReader) {
+        for message in buffer.read(reader) { release(message) }
+        connection.resumeReceiving()
+    }
+
+    /// Ends a buffer whose rest nobody reads; returns whether it was in use.
+    func remove(_ buffer: MessageBuffer) -> Bool {
+        let index = buffers.firstIndex { $0 === buffer }
+        if let index { buffers.remove(at: index) }
+        for message in buffer.finish() { release(message) }
+        connection.resumeReceiving()
+        return index != nil
+    }
+
+    func published(_ request: MQTTRequestID, code: MQTTReasonCode) { answer(request, .success(MQTTAnswer(code: code))) }
+
+    func failed(_ request: MQTTRequestID, _ error: MQTTError) { answer(request, .failure(error)) }
+
+    func subscribed(_ request: MQTTRequestID, codes: [UInt8]) { answer(request, .success(MQTTAnswer(codes: codes))) }
+
+    func unsubscribed(_ request: MQTTRequestID, codes: [UInt8]) { answer(request, .success(MQTTAnswer(codes: codes))) }
+
+    func subscriptionLost(filter: [UInt8], code: MQTTReasonCode) {
+        states.yield(.subscriptionLost(filter: String(decoding: filter, as: UTF8.self), code))
+        for buffer in buffers where buffer.filter == filter { buffer.end() }
+        buffers.removeAll { $0.filter == filter }
+    }
+
+    // MARK: Authentication
+
+    func reauthenticate(_ waiter: Signal) {
+        do throws(MQTTError) {
+            try connection.reauthenticate()
+            authenticationWaiters.append(waiter)
+        } catch { waiter.resume(returning: .failure(error)) }
+    }
+
+    func reauthenticated() {
+        guard !authenticationWaiters.isEmpty else { return }
+        authenticationWaiters.removeFirst().resume(returning: .success(()))
+    }
+
+    // MARK: Replies
+
+    /// Gives a message to the request that it answers; `false` if it answers none.
+    private func takeReply(_ message: MQTTMessage) -> Bool {
+        guard let replyTopic, message.topic.elementsEqual(replyTopic),
+            let data = message.properties.bytes(of: .correlationData), data.count == 8
+        else { return false }
+        let number = data.reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard let waiter = replies.removeValue(forKey: number) else { return false }
+        waiter.finish(.success(message))
         return true
     }
-
-    func published(packetID: UInt16) { answer(packetID, .success(nil)) }
-
-    func subscribed(packetID: UInt16, granted: QoS?) {
-        answer(packetID, granted.map { .success($0) } ?? .failure(.subscriptionRefused))
-    }
-
-    func unsubscribed(packetID: UInt16) { answer(packetID, .success(nil)) }
-
-    func subscriptionLost(filter: [UInt8]) {
-        for buffer in subscriptions where buffer.filter == filter { buffer.finish() }
-        subscriptions.removeAll { $0.filter == filter }
-    }
 }
 
-/// Who waits for the answer to a request. Confined to the loop.
-final class PendingRequest {
-    typealias Continuation = CheckedContinuation<Result<QoS?, MQTTError>, Never>
-    private var continuation: Continuation?
-    private var isCancelled = false
+/// Who waits for the answer to a request over MQTT. Confined to the loop.
+final class ReplyWaiter: TimerHandler {
+    private var continuation: Resumer<Result<MQTTMessage, MQTTError>?>?
+    private let timer: Timer
 
-    func start(_ continuation: Continuation) {
-        if isCancelled { return continuation.resume(returning: .failure(.cancelled)) }
+    init(on loop: EventLoop, timeout: Duration, _ continuation: Resumer<Result<MQTTMessage, MQTTError>?>) {
         self.continuation = continuation
+        timer = Timer(on: loop)
+        timer.start(after: timeout, handler: self)
     }
 
-    func finish(_ result: Result<QoS?, MQTTError>) {
-        continuation?.resume(returning: result)
+    /// `nil`: no answer has come in time.
+    func finish(_ result: Result<MQTTMessage, MQTTError>?) {
+        timer.stop()
+        continuation?.resume(result)
         continuation = nil
     }
 
-    func cancel() {
-        isCancelled = true
-        finish(.failure(.cancelled))
-    }
-}
-
-/// Something that has happened or not. Confined to the loop.
-final class Flag {
-    var isSet = false
-}
-
-/// Who waits for the messages of a subscription, once. Confined to the loop.
-final class SubscriptionReader {
-    var continuation: CheckedContinuation<[MQTTMessage], Never>?
-    /// The cancellation may come before the read.
-    var isCancelled = false
-
-    func resume(_ messages: [MQTTMessage]) {
-        continuation?.resume(returning: messages)
-        continuation = nil
-    }
-}
-
-/// The messages of one subscription that wait for their reader. Confined to the loop.
-final class SubscriptionBuffer {
-    let filter: [UInt8]
-    private let limit: Int
-    private var messages: [MQTTMessage] = []
-    private var reader: SubscriptionReader?
-    private var isFinished = false
-
-    init(filter: [UInt8], limit: Int) {
-        self.filter = filter
-        self.limit = limit
-    }
-
-    var isFull: Bool { messages.count >= limit }
-
-    func matches(_ message: MQTTMessage) -> Bool {
-        let topic = message.topic
-        let filter = filter
-        return TopicFilter.matches(filter.span, topic: topic.span)
-    }
-
-    func append(_ message: MQTTMessage) {
-        if let reader {
-            self.reader = nil
-            reader.resume([message])
-        } else {
-            messages.append(message)
-        }
-    }
-
-    /// Gives the reader all that is there; waits for a message if there is none. No messages: the end.
-    func read(_ reader: SubscriptionReader) {
-        if reader.isCancelled {
-            reader.resume([])
-        } else if messages.isEmpty && !isFinished {
-            self.reader?.resume([])
-            self.reader = reader
-        } else {
-            reader.resume(messages)
-            messages = []
-        }
-    }
-
-    func finish() {
-        isFinished = true
-        reader?.resume([])
-        reader = nil
-    }
-
-    func cancel(_ reader: SubscriptionReader) {
-        reader.isCancelled = true
-        guard self.reader === reader else { return }
-        reader.resume([])
-        self.reader = nil
-    }
+    func timerFired(_ timer: Timer) { finish(nil) }
 }
 #endif

@@ -3,24 +3,30 @@ internal import Kernel
 public import SAL
 
 /// How the connection of an ``MQTTClient`` is doing.
+@nonexhaustive
 public enum MQTTConnectionState: Equatable, Sendable {
+    /// The first attempt has begun.
+    case connecting
     /// The server accepted the connection.
-    case connected(sessionPresent: Bool)
-    /// The connection broke, or an attempt failed, for this reason; it is tried again.
-    case waiting(after: MQTTError)
-    /// It is over, for this reason, until the next ``MQTTClient/connect()``.
+    case connected(MQTTConnectionInfo)
+    /// The connection broke, or an attempt failed, for this reason; it is tried again after the delay.
+    case waiting(after: MQTTError, for: Duration)
+    /// It is over, for this reason, until the next ``MQTTClient/connect(retries:)``.
     case disconnected(MQTTError)
+    /// After a reconnect, a server without the session refused what it had granted before.
+    case subscriptionLost(filter: String, MQTTReasonCode)
 }
 
-/// An MQTT 3.1.1 client. It lives on the loop of its network: calls that are made there cost no thread switch.
+/// An MQTT client for 3.1.1 and 5.0. It lives on the loop of its network: calls that are made there cost no thread switch.
 ///
-/// Publishes with QoS 1 return when the server has acknowledged them. When the connection breaks the client connects again
-/// by itself, subscribes again if the server has lost the session, and sends again what was not acknowledged. Messages
-/// of one connection are delivered in the order of their arrival.
+/// Publishes with QoS 1 and 2 return when the server has acknowledged them. When the connection breaks the client connects again
+/// by itself, subscribes again if the server has lost the session, and sends again what was not acknowledged. Messages are sent in the order of the calls, and
+/// delivered to each reader in the order of their arrival; with QoS 1 and a broken connection, one that was not acknowledged comes again, before those
+/// that follow it.
 public actor MQTTClient {
     private var core: ClientCore { coreOnLoop.value }
-    private nonisolated let coreOnLoop: LoopConfined<ClientCore>
-    private nonisolated let loop: EventLoop
+    nonisolated let coreOnLoop: LoopConfined<ClientCore>
+    nonisolated let loop: EventLoop
 
     /// What happens to the connection, for one reader; the newest 64 changes are kept.
     public nonisolated let states: AsyncStream<MQTTConnectionState>
@@ -37,19 +43,43 @@ public actor MQTTClient {
         reconnects: Bool = true,
         prepare: (@Sendable (inout MQTTConfiguration) -> Void)? = nil
     ) {
-        loop = network.loop
+        let connection = MQTTConnection(to: endpoint, over: network, configuration: configuration)
+        self.init(connection, reconnects, prepare)
+    }
+
+    /// A client for the servers at `endpoints`, of which there is at least one: when one fails, the next is tried, in an order that each client has for itself.
+    /// What was kept in `store` by an earlier process is taken up, and sent at the first connect; throws if it cannot be read. Create it on the network's loop, or before that
+    /// runs anything else of this client.
+    public init(
+        toOneOf endpoints: [Endpoint],
+        over network: any Network,
+        configuration: MQTTConfiguration,
+        reconnects: Bool = true,
+        store: (any MQTTStore)? = nil,
+        prepare: (@Sendable (inout MQTTConfiguration) -> Void)? = nil
+    ) throws(MQTTError) {
+        let connection = try MQTTConnection(
+            toOneOf: endpoints,
+            over: network,
+            configuration: configuration,
+            store: store
+        )
+        self.init(connection, reconnects, prepare)
+    }
+
+    private init(
+        _ connection: MQTTConnection,
+        _ reconnects: Bool,
+        _ prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
+    ) {
+        loop = connection.network.loop
         let (stream, continuation) = AsyncStream.makeStream(
             of: MQTTConnectionState.self,
             bufferingPolicy: .bufferingNewest(64)
         )
         states = stream
         coreOnLoop = LoopConfined(
-            ClientCore(
-                connection: MQTTConnection(to: endpoint, over: network, configuration: configuration),
-                reconnects: reconnects,
-                states: continuation,
-                prepare: prepare
-            )
+            ClientCore(connection: connection, reconnects: reconnects, states: continuation, prepare: prepare)
         )
     }
 
@@ -59,9 +89,29 @@ public actor MQTTClient {
         loop.execute { box.value.connection.disconnect() }
     }
 
-    /// Connects; returns when the server has accepted, throws when the attempt failed. There is one attempt: later
-    /// breaks of the connection are mended by the client itself.
-    public func connect() async throws(MQTTError) {
+    // MARK: Connecting
+
+    /// Connects, calls `body`, and says goodbye when that returns or throws: the connection lives no longer than this call.
+    public nonisolated static func withConnection<Result: Sendable>(
+        to endpoint: Endpoint,
+        over network: any Network,
+        configuration: MQTTConfiguration,
+        _ body: (MQTTClient) async throws -> Result
+    ) async throws -> Result {
+        let client = MQTTClient(to: endpoint, over: network, configuration: configuration)
+        try await client.connect()
+        let result: Result
+        do { result = try await body(client) } catch {
+            await client.disconnect()
+            throw error
+        }
+        await client.disconnect()
+        return result
+    }
+
+    /// Connects; returns when the server has accepted, throws when the attempt failed. There is one attempt, unless it `retries` as it does
+    /// after later breaks of the connection, which are mended by the client itself.
+    public func connect(retries: Bool = false) async throws(MQTTError) {
         let box = coreOnLoop
         let loop = self.loop
         let isCancelled = LoopConfined(Flag())
@@ -69,7 +119,7 @@ public actor MQTTClient {
             await withCheckedContinuation { (continuation: ClientCore.Signal) in
                 // The cancellation may have come before the attempt.
                 if isCancelled.value.isSet { return continuation.resume(returning: .failure(.cancelled)) }
-                core.connect(continuation)
+                core.connect(retries: retries, continuation)
             }
         } onCancel: {
             loop.execute {
@@ -81,115 +131,438 @@ public actor MQTTClient {
         try result.get()
     }
 
-    /// Says goodbye and closes. What still waits for an acknowledgement fails with ``MQTTError/disconnected``; subscriptions end.
-    public func disconnect() { core.connection.disconnect() }
+    /// Says goodbye and closes; the server does not publish the will, unless `reason` is ``MQTTReasonCode/disconnectWithWill`` (5.0). What still
+    /// waits for an acknowledgement fails with ``MQTTError/disconnected``; subscriptions end when what has arrived is read.
+    public func disconnect(_ reason: MQTTReasonCode = .success) { core.connection.disconnect(reason) }
+
+    /// Authenticates again on this connection (MQTT 5.0, 4.12.1); returns when the server is content.
+    public func reauthenticate() async throws(MQTTError) {
+        let result = await withCheckedContinuation { (continuation: ClientCore.Signal) in
+            core.reauthenticate(continuation)
+        }
+        try result.get()
+    }
 
     /// Whether the server has accepted the connection.
     public var isConnected: Bool { core.connection.isConnected }
 
-    /// Publishes a message. With QoS 1 this returns when the server has acknowledged it, however often the connection
-    /// breaks meanwhile; with QoS 0 when it is on its way.
+    /// What the server said when it accepted the connection; `nil` before.
+    public var connectionInfo: MQTTConnectionInfo? { core.info }
+
+    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement.
+    public var waitingCount: Int { core.connection.waitingCount }
+
+    /// How many messages were dropped because the queue was full, or they had waited for too long.
+    public var droppedCount: Int { core.connection.droppedCount }
+
+    /// How many messages have arrived that no subscription, reader or function was there for.
+    public var unmatchedCount: Int { core.unmatchedCount }
+
+    // MARK: Publishing
+
+    /// Publishes a message. With QoS 1 and 2 this returns when the server has acknowledged it, however often the connection
+    /// breaks meanwhile; with QoS 0 when it is on its way. In 5.0 the result may be that nobody has subscribed.
+    /// While the queue is full it waits, unless the configuration says otherwise.
+    @discardableResult
     public func publish(
         _ payload: [UInt8],
         to topic: String,
         qos: QoS = .atLeastOnce,
-        isRetained: Bool = false
-    ) async throws(MQTTError) {
-        _ = try await answer { connection throws(MQTTError) in
-            try connection.publish(topic: topic.utf8.span, payload: payload.span, qos: qos, isRetained: isRetained)
+        isRetained: Bool = false,
+        properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTError) -> MQTTReasonCode {
+        let core = self.core
+        if core.lineCount == 0 {
+            do throws(MQTTError) {
+                return try await publishNow(core, payload, topic, qos, isRetained, properties)
+            } catch {
+                guard case .queueFull = error, waitsForRoom else { throw error }
+            }
         }
+        let number = try await core.inLine { () throws(MQTTError) -> MQTTRequestID? in
+            try core.publish(payload, topic, qos, isRetained, properties)
+        }
+        guard qos != .atMostOnce else { return .success }
+        guard let number else { throw .droppedFromQueue }
+        return try await answer(to: number, core).code
     }
 
-    /// Publishes text, as ``publish(_:to:qos:isRetained:)-([UInt8],_,_,_)`` publishes bytes.
+    /// Publishes text, as ``publish(_:to:qos:isRetained:properties:)-([UInt8],_,_,_,_)`` publishes bytes.
+    @discardableResult
     public func publish(
         _ text: String,
         to topic: String,
         qos: QoS = .atLeastOnce,
-        isRetained: Bool = false
-    ) async throws(MQTTError) {
-        try await publish(Array(text.utf8), to: topic, qos: qos, isRetained: isRetained)
+        isRetained: Bool = false,
+        properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTError) -> MQTTReasonCode {
+        try await publish(Array(text.utf8), to: topic, qos: qos, isRetained: isRetained, properties: properties)
     }
 
-    /// Subscribes to a topic filter; the result is a sequence of the messages. Up to `limit` messages wait for their reader;
-    /// while more arrive the client reads nothing from the server, so read them or let go of the sequence, which unsubscribes.
+    private var waitsForRoom: Bool { core.connection.configuration.queue.whenFull == .wait }
+
+    private func publishNow(
+        _ core: ClientCore,
+        _ payload: [UInt8],
+        _ topic: String,
+        _ qos: QoS,
+        _ isRetained: Bool,
+        _ properties: MQTTProperties
+    ) async throws(MQTTError) -> MQTTReasonCode {
+        let number = try core.publish(payload, topic, qos, isRetained, properties)
+        guard qos != .atMostOnce else { return .success }
+        guard let number else { throw .droppedFromQueue }
+        return try await answer(to: number, core).code
+    }
+
+    /// Waits for the answer to a request whose place is reserved.
+    private func answer(to number: MQTTRequestID, _ core: ClientCore) async throws(MQTTError) -> MQTTAnswer {
+        let box = coreOnLoop
+        let loop = self.loop
+        let result = await withTaskCancellationHandler {
+            await Resumer.wait(on: self) { core.waiters.wait(for: number, $0) }
+        } onCancel: {
+            loop.execute { box.value.cancel(number) }
+        }
+        return try result.get()
+    }
+
+    /// Has a message published, and returns when it is in the queue; if there is a store, when it is kept there. Nobody is told when the server has it.
+    public func enqueue(
+        _ payload: [UInt8],
+        to topic: String,
+        qos: QoS = .atLeastOnce,
+        isRetained: Bool = false,
+        properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTError) {
+        let core = self.core
+        func attempt() throws(MQTTError) -> MQTTRequestID? {
+            try core.connection.publish(
+                topic: topic.utf8.span,
+                payload: payload.span,
+                qos: qos,
+                isRetained: isRetained,
+                properties: properties
+            )
+        }
+        var number: MQTTRequestID?
+        var isDone = false
+        if core.lineCount == 0 {
+            do throws(MQTTError) {
+                number = try attempt()
+                isDone = true
+            } catch {
+                guard case .queueFull = error, waitsForRoom else { throw error }
+            }
+        }
+        if !isDone { number = try await core.inLine(attempt) }
+        guard qos != .atMostOnce else { return }
+        if number == nil { throw .droppedFromQueue }
+        try await kept(core)
+    }
+
+    /// Waits until what was asked for in this turn is kept in the store, if there is one.
+    private func kept(_ core: ClientCore) async throws(MQTTError) {
+        guard core.connection.hasStore else { return }
+        let result = await withCheckedContinuation { (continuation: ClientCore.Signal) in
+            core.connection.whenKept { continuation.resume(returning: $0) }
+        }
+        try result.get()
+    }
+
+    /// Publishes several messages with one call, which returns when the server has acknowledged all of them, or they have failed: a result for each.
+    public func publish(_ batch: [MQTTPublish]) async throws(MQTTError) -> [Result<MQTTReasonCode, MQTTError>] {
+        guard !batch.isEmpty else { return [] }
+        let core = self.core
+        let group = RequestGroup(count: batch.count)
+        for (index, message) in batch.enumerated() {
+            func attempt() throws(MQTTError) {
+                let number = try core.connection.publish(
+                    topic: message.topic.span,
+                    payload: message.payload.span,
+                    qos: message.qos,
+                    isRetained: message.isRetained,
+                    properties: message.properties
+                )
+                if let number {
+                    core.waiters.add(number, .group(group, index: index))
+                } else {
+                    group.finish(index, message.qos == .atMostOnce ? .success(.success) : .failure(.droppedFromQueue))
+                }
+            }
+            do throws(MQTTError) {
+                if core.lineCount == 0 {
+                    do throws(MQTTError) {
+                        try attempt()
+                        continue
+                    } catch {
+                        guard case .queueFull = error, waitsForRoom else { throw error }
+                    }
+                }
+                try await core.inLine(attempt)
+            } catch { group.finish(index, .failure(error)) }
+        }
+        await Resumer.wait(on: self) { group.whenFinished($0) }
+        return group.results
+    }
+
+    // MARK: Subscribing
+
+    /// Subscribes to a topic filter; the result is a sequence of the messages. Up to `limit` messages wait for their reader, then
+    /// `whenFull` counts. A message is acknowledged to the server when its reader asks for the next, so what was not dealt with comes again after
+    /// a crash. Let go of the sequence to unsubscribe.
     public func subscribe(
         to filter: String,
         qos: QoS = .atLeastOnce,
-        limit: Int = 256
+        limit: Int = 256,
+        whenFull: MQTTBufferPolicy = .wait
     ) async throws(MQTTError) -> MQTTSubscription {
+        try await subscribe(to: filter, options: MQTTSubscriptionOptions(qos), limit: limit, whenFull: whenFull)
+    }
+
+    /// Subscribes to a topic filter with options, as ``subscribe(to:qos:limit:whenFull:)`` does.
+    public func subscribe(
+        to filter: String,
+        options: MQTTSubscriptionOptions,
+        limit: Int = 256,
+        whenFull: MQTTBufferPolicy = .wait
+    ) async throws(MQTTError) -> MQTTSubscription {
+        let core = self.core
         // The buffer is there first: retained messages may arrive together with the answer.
-        let buffer = SubscriptionBuffer(filter: Array(filter.utf8), limit: limit)
-        core.subscriptions.append(buffer)
-        do {
-            let granted = try await answer { connection throws(MQTTError) in
-                try connection.subscribe(to: filter.utf8.span, qos: qos)
+        let subscription = messages(matching: filter, limit: limit, whenFull: whenFull)
+        subscription.buffer.value.isSubscribed = true
+        do throws(MQTTError) {
+            let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
+                try core.connection.subscribe(to: filter.utf8.span, options: options)
             }
-            return MQTTSubscription(
-                client: self,
-                buffer: LoopConfined(buffer),
-                loop: loop,
-                filter: filter,
-                granted: granted ?? qos
-            )
+            let code = answer.codes.first ?? 0
+            guard code < 0x80 else { throw .subscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code))) }
+            subscription.grantedCode.withLock { $0 = code }
+            return subscription
         } catch {
-            core.subscriptions.removeAll { $0 === buffer }
+            subscription.buffer.value.isSubscribed = false
+            _ = core.remove(subscription.buffer.value)
             throw error
         }
     }
 
-    /// Ends a subscription; its sequence ends.
+    /// The messages that match a topic filter, whoever has subscribed to them: of a session that the server has kept, for instance. Ask for them before
+    /// ``connect(retries:)``, so that nothing is missed.
+    public func messages(
+        matching filter: String,
+        limit: Int = 256,
+        whenFull: MQTTBufferPolicy = .wait
+    ) -> MQTTSubscription {
+        let buffer = MessageBuffer(filter: Array(filter.utf8), limit: limit, policy: whenFull)
+        core.buffers.append(buffer)
+        return MQTTSubscription(client: self, buffer: LoopConfined(buffer), loop: loop, filter: filter)
+    }
+
+    /// Has `body` called, on the client's loop, for each message that matches a topic filter, until it is taken away with ``removeHandler(_:)``. The message is acknowledged
+    /// when `body` returns.
+    @discardableResult
+    public func onMessage(
+        matching filter: String,
+        _ body: @escaping @Sendable (MQTTMessage) -> Void
+    ) -> MQTTHandlerID {
+        let id = (core.listeners.last?.id ?? 0) + 1
+        core.listeners.append(ClientCore.Listener(id: id, filter: Array(filter.utf8), body: body))
+        return MQTTHandlerID(id: id)
+    }
+
+    /// Takes away a function of ``onMessage(matching:_:)``.
+    public func removeHandler(_ handler: MQTTHandlerID) { core.listeners.removeAll { $0.id == handler.id } }
+
+    /// Asks the server for the messages of several topic filters with one packet; returns for each the granted QoS or the refusal. Read them by
+    /// ``messages(matching:limit:whenFull:)`` or ``onMessage(matching:_:)``.
+    public func requestSubscriptions(
+        _ subscriptions: [(filter: String, options: MQTTSubscriptionOptions)]
+    ) async throws(MQTTError) -> [Result<QoS, MQTTError>] {
+        let core = self.core
+        let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
+            try core.connection.subscribe(to: subscriptions.map { (Array($0.filter.utf8), $0.options) })
+        }
+        return answer.codes.map { code in
+            QoS(rawValue: code).map { .success($0) }
+                ?? .failure(.subscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code))))
+        }
+    }
+
+    /// Ends a subscription; its sequence ends when what has arrived is read.
     public func unsubscribe(_ subscription: MQTTSubscription) async throws(MQTTError) {
-        guard remove(subscription.buffer.value) else { return }
-        _ = try await answer { connection throws(MQTTError) in
-            try connection.unsubscribe(from: subscription.filter.utf8.span)
+        let (core, buffer) = (core, subscription.buffer.value)
+        guard core.buffers.contains(where: { $0 === buffer }) else { return }
+        try await unsubscribe(from: subscription.filter)
+        core.buffers.removeAll { $0 === buffer }
+        buffer.end()
+    }
+
+    /// Ends the subscription to a topic filter.
+    public func unsubscribe(from filter: String) async throws(MQTTError) {
+        let core = self.core
+        let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
+            try core.connection.unsubscribe(from: filter.utf8.span)
+        }
+        if let code = answer.codes.first, code >= 0x80 {
+            throw .unsubscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code)))
         }
     }
 
     /// Lets go of a subscription that nobody reads any more.
-    func abandon(_ buffer: SubscriptionBuffer) {
-        guard remove(buffer) else { return }
-        let filterIsInUse = core.subscriptions.contains { $0.filter == buffer.filter }
+    func abandon(_ buffer: MessageBuffer) {
+        let wasInUse = core.remove(buffer)
+        guard wasInUse, buffer.isSubscribed else { return }
+        let filterIsInUse = core.buffers.contains { $0.filter == buffer.filter }
         // Without room for the request the server goes on sending; what no filter matches is dropped.
         let filter = buffer.filter
         if !filterIsInUse { _ = try? core.connection.unsubscribe(from: filter.span) }
     }
 
-    private func remove(_ buffer: SubscriptionBuffer) -> Bool {
-        guard let index = core.subscriptions.firstIndex(where: { $0 === buffer }) else { return false }
-        core.subscriptions.remove(at: index)
-        buffer.finish()
-        core.connection.resumeReceiving()
-        return true
+    /// Makes a request, when there is room for it, and waits for the answer.
+    private func ask(
+        _ core: ClientCore,
+        _ request: () throws(MQTTError) -> MQTTRequestID
+    ) async throws(MQTTError) -> MQTTAnswer {
+        func attempt() throws(MQTTError) -> MQTTRequestID {
+            let number = try request()
+            core.waiters.add(number, .reserved)
+            return number
+        }
+        let number: MQTTRequestID
+        do throws(MQTTError) { number = try attempt() } catch {
+            guard case .queueFull = error, waitsForRoom else { throw error }
+            return try await answer(to: try await core.inLine(attempt), core)
+        }
+        return try await answer(to: number, core)
     }
 
-    func messages(of buffer: LoopConfined<SubscriptionBuffer>) async -> [MQTTMessage] {
+    func read(_ buffer: LoopConfined<MessageBuffer>) async -> [MQTTMessage] {
         let loop = self.loop
-        let reader = LoopConfined(SubscriptionReader())
+        let reader = LoopConfined(MessageReader())
+        let core = self.core
         return await withTaskCancellationHandler {
-            defer { core.connection.resumeReceiving() }
-            return await withCheckedContinuation { continuation in
-                reader.value.continuation = continuation
-                buffer.value.read(reader.value)
+            await Resumer.wait(on: self) { resumer in
+                reader.value.continuation = resumer
+                core.read(buffer.value, reader.value)
             }
         } onCancel: {
             loop.execute { buffer.value.cancel(reader.value) }
         }
     }
 
-    private func answer(to request: (MQTTConnection) throws(MQTTError) -> UInt16?) async throws(MQTTError) -> QoS? {
-        let pending = PendingRequest()
-        let box = LoopConfined(pending)
+    // MARK: Requests and replies
+
+    /// Publishes a request, and returns the reply (MQTT 5.0, 4.10), or throws ``MQTTError/noReply`` if none comes in time. Replies come to a topic of this client's own,
+    /// which is subscribed to at the first request: what the server says response topics start with, or `apus/CLIENT/replies`.
+    public func request(
+        _ payload: [UInt8],
+        to topic: String,
+        qos: QoS = .atLeastOnce,
+        properties: MQTTProperties = MQTTProperties(),
+        timeout: Duration = Duration(secondsComponent: 10, attosecondsComponent: 0)
+    ) async throws(MQTTError) -> MQTTMessage {
+        let core = self.core
+        let replyTopic = try await subscribeToReplies(core)
+        let number = UInt64.random(in: .min ... .max)
+        var properties = properties
+        properties.set(.responseTopic, to: replyTopic)
+        properties.set(.correlationData, to: (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * UInt64($0))) })
+        let box = coreOnLoop
         let loop = self.loop
         let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                pending.start(continuation)
-                core.send(pending, request)
+            await Resumer.wait(on: self) { resumer in
+                let waiter = ReplyWaiter(on: loop, timeout: timeout, resumer)
+                core.replies[number] = waiter
+                do throws(MQTTError) {
+                    let request = try core.connection.publish(
+                        topic: topic.utf8.span,
+                        payload: payload.span,
+                        qos: qos,
+                        properties: properties
+                    )
+                    if let request { core.waiters.add(request, .reply(waiter)) }
+                } catch { waiter.finish(.failure(error)) }
             }
         } onCancel: {
-            loop.execute { box.value.cancel() }
+            loop.execute { box.value.replies[number]?.finish(.failure(.cancelled)) }
         }
+        core.replies[number] = nil
+        guard let result else { throw .noReply }
         return try result.get()
     }
+
+    private func subscribeToReplies(_ core: ClientCore) async throws(MQTTError) -> [UInt8] {
+        if let topic = core.replyTopic { return topic }
+        guard core.connection.configuration.version == .v5_0 else { throw .invalidConnectOptions }
+        guard core.connection.isConnected else { throw .notConnected }
+        var topic = core.info?.properties.bytes(of: .responseInformation) ?? []
+        if topic.isEmpty { topic = Array("apus/".utf8) + core.connection.configuration.clientID }
+        topic += Array("/replies".utf8)
+        let filter = topic
+        let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
+            try core.connection.subscribe(to: filter.span, options: MQTTSubscriptionOptions(.atLeastOnce))
+        }
+        if let code = answer.codes.first, code >= 0x80 {
+            throw .subscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code)))
+        }
+        core.replyTopic = topic
+        return topic
+    }
+
+    /// Answers requests to a topic filter, one after another, with what `body` returns for each, until the task is cancelled or the client disconnects.
+    /// What comes without a response topic is given to `body` too, and what it returns is dropped.
+    public nonisolated func serve(
+        _ filter: String,
+        qos: QoS = .atLeastOnce,
+        _ body: (MQTTMessage) async throws -> [UInt8]
+    ) async throws {
+        for await message in try await subscribe(to: filter, qos: qos) {
+            let payload = try await body(message)
+            guard let topic = message.properties.responseTopic else { continue }
+            var properties = MQTTProperties()
+            properties.set(.correlationData, to: message.properties.correlationData)
+            try await publish(payload, to: topic, qos: qos, properties: properties)
+        }
+    }
+}
+
+/// What a function that is told of messages is known by.
+public struct MQTTHandlerID: Sendable {
+    let id: UInt64
+}
+
+/// A message to publish.
+public struct MQTTPublish: Sendable {
+    /// The topic name, UTF-8.
+    public var topic: [UInt8]
+    /// The payload.
+    public var payload: [UInt8]
+    /// The guarantee.
+    public var qos: QoS
+    /// Whether the server keeps it for new subscribers.
+    public var isRetained: Bool
+    /// What else is told of it (5.0).
+    public var properties: MQTTProperties
+
+    /// A message from its parts.
+    public init(
+        _ payload: [UInt8],
+        to topic: String,
+        qos: QoS = .atLeastOnce,
+        isRetained: Bool = false,
+        properties: MQTTProperties = MQTTProperties()
+    ) {
+        self.topic = Array(topic.utf8)
+        self.payload = payload
+        self.qos = qos
+        self.isRetained = isRetained
+        self.properties = properties
+    }
+}
+
+/// Something that has happened or not. Confined to the loop.
+final class Flag {
+    var isSet = false
 }
 
 /// The messages of a subscription, in the order of their arrival. For one reader at a time.
@@ -198,29 +571,29 @@ public actor MQTTClient {
 public final class MQTTSubscription: AsyncSequence, Sendable {
     /// The topic filter.
     public let filter: String
-    /// The guarantee that the server granted.
-    public let granted: QoS
     private let client: MQTTClient
-    let buffer: LoopConfined<SubscriptionBuffer>
+    let buffer: LoopConfined<MessageBuffer>
+    let grantedCode = Guarded<UInt8?>(nil)
     private let loop: EventLoop
 
-    init(
-        client: MQTTClient,
-        buffer: LoopConfined<SubscriptionBuffer>,
-        loop: EventLoop,
-        filter: String,
-        granted: QoS
-    ) {
+    init(client: MQTTClient, buffer: LoopConfined<MessageBuffer>, loop: EventLoop, filter: String) {
         self.client = client
         self.buffer = buffer
         self.loop = loop
         self.filter = filter
-        self.granted = granted
     }
 
     deinit {
         let (client, buffer) = (client, buffer)
         loop.execute { client.assumeIsolated { $0.abandon(buffer.value) } }
+    }
+
+    /// The guarantee that the server granted; `nil` for ``MQTTClient/messages(matching:limit:whenFull:)``.
+    public var granted: QoS? { grantedCode.withLock { $0 }.flatMap { QoS(rawValue: $0) } }
+
+    /// How many messages were dropped since the reader was too slow.
+    public var droppedCount: Int {
+        get async { await loop.call { [buffer] in buffer.value.droppedCount } }
     }
 
     /// Reads the messages; what one hop to the client's loop brings is kept for the next calls.
@@ -234,7 +607,7 @@ public final class MQTTSubscription: AsyncSequence, Sendable {
         /// The next message; `nil` at the end.
         public mutating func next() async -> MQTTMessage? {
             if next == batch.count {
-                batch = await subscription.client.messages(of: subscription.buffer)
+                batch = await subscription.client.read(subscription.buffer)
                 next = 0
             }
             guard next < batch.count else { return nil }

@@ -1,11 +1,44 @@
-/// The control packet types, in the upper half of the first byte (MQTT 3.1.1, table 2.1).
+internal import Kernel
+
+/// The control packet types, in the upper half of the first byte (MQTT 5.0, table 2-1).
 enum PacketType: UInt8 {
     case connect = 1
     case connack, publish, puback, pubrec, pubrel, pubcomp, subscribe, suback, unsubscribe, unsuback
-    case pingreq, pingresp, disconnect
+    case pingreq, pingresp, disconnect, auth
 }
 
-/// The fixed header of a packet (MQTT 3.1.1, 2.2).
+/// Numbers of up to 28 bits in one to four bytes (MQTT 5.0, 1.5.5).
+enum VariableByteInteger {
+    static let maximum = 268_435_455
+
+    /// The number at `start` and where it ends; `nil` if it does not end within four bytes, or is longer than it need be.
+    static func read(_ bytes: Span<UInt8>, at start: Int) -> (value: Int, end: Int)? {
+        var value = 0
+        for index in 0..<4 {
+            guard start + index < bytes.count else { return nil }
+            let byte = bytes[start + index]
+            value |= Int(byte & 0x7F) << (7 * index)
+            if byte < 0x80 { return index > 0 && byte == 0 ? nil : (value, start + index + 1) }
+        }
+        return nil
+    }
+
+    static func append(_ value: Int, to bytes: inout [UInt8]) {
+        var rest = value
+        repeat {
+            let more: UInt8 = rest > 0x7F ? 0x80 : 0
+            bytes.append(UInt8(truncatingIfNeeded: rest) & 0x7F | more)
+            rest >>= 7
+        } while rest > 0
+    }
+
+    /// How many bytes a number takes.
+    static func count(_ value: Int) -> Int {
+        value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4
+    }
+}
+
+/// The fixed header of a packet (MQTT 5.0, 2.1).
 struct FixedHeader: Equatable {
     let firstByte: UInt8
     /// How many bytes the header itself has.
@@ -24,9 +57,45 @@ struct FixedHeader: Equatable {
             let byte = bytes[1 + index]
             length |= Int(byte & 0x7F) << (7 * index)
             if byte < 0x80 {
+                // The shortest form is a must (MQTT-1.5.5-1).
+                if index > 0 && byte == 0 { break }
                 return FixedHeader(firstByte: bytes[0], headerBytes: 2 + index, remainingLength: length)
             }
         }
         throw .protocolViolation(.malformedLength)
     }
 }
+
+extension [UInt8] {
+    mutating func appendInteger(_ value: UInt16) {
+        append(UInt8(value >> 8))
+        append(UInt8(truncatingIfNeeded: value))
+    }
+
+    /// Appends a field with its length before it (MQTT 5.0, 1.5.4 and 1.5.6).
+    mutating func appendField(_ bytes: Span<UInt8>) {
+        appendInteger(UInt16(bytes.count))
+        append(bytes)
+    }
+
+    /// Appends the fixed header of a packet.
+    mutating func appendHeader(_ type: PacketType, flags: UInt8 = 0, remainingLength: Int) {
+        append(type.rawValue << 4 | flags)
+        VariableByteInteger.append(remainingLength, to: &self)
+    }
+
+    #if os(Linux) || MQTT5
+    /// Appends properties with their length before them.
+    mutating func appendProperties(_ properties: MQTTProperties) {
+        VariableByteInteger.append(properties.bytes.count, to: &self)
+        append(properties.bytes.span)
+    }
+    #endif
+}
+
+#if os(Linux) || MQTT5
+extension MQTTProperties {
+    /// How many bytes they take in a packet, with their length.
+    var wireBytes: Int { VariableByteInteger.count(bytes.count) + bytes.count }
+}
+#endif

@@ -1,0 +1,597 @@
+internal import Kernel
+internal import SAL
+
+/// What a publish, a subscription or an unsubscription is known by until its answer comes.
+public typealias MQTTRequestID = UInt32
+
+/// What the server has said when it accepted the connection.
+public struct MQTTConnectionInfo: Equatable, Sendable {
+    /// Whether the server had kept the session.
+    public let sessionPresent: Bool
+    #if os(Linux) || MQTT5
+    /// What else it said; nothing in 3.1.1.
+    public let properties: MQTTProperties
+    #endif
+}
+
+/// The rules of MQTT 3.1.1 and 5.0 for a client, as a struct that is given bytes and time.
+///
+/// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what ``withOutgoing(_:at:)`` offers, ask
+/// for ``nextEvent()`` then, and set a timer for ``deadline``. When the transport ends, call ``transportClosed()``; requests that wait for
+/// an acknowledgement go out again with the next connection.
+public struct MQTTSession: ~Copyable {
+    /// What a packet, or the lack of one, meant for the user.
+    public enum Event: Equatable {
+        /// The server accepted the connection.
+        case connected(MQTTConnectionInfo)
+        /// A message arrived. Call ``acknowledge(_:)`` with its receipt when it is in the user's hands, and ``recycle(_:)`` if nobody keeps it.
+        case message(MQTTMessage)
+        /// The server has taken a publish.
+        case published(MQTTRequestID, MQTTReasonCode)
+        /// A request has failed.
+        case failed(MQTTRequestID, MQTTError)
+        /// The server answered a subscription, for each filter with the guarantee or a failure.
+        case subscribed(MQTTRequestID, codes: [UInt8])
+        /// A server without our session refused, after a reconnect, what it had granted before.
+        case subscriptionLost(filter: [UInt8], MQTTReasonCode)
+        /// The server answered an unsubscription, in 5.0 with a code for each filter.
+        case unsubscribed(MQTTRequestID, codes: [UInt8])
+        #if os(Linux) || MQTT5
+        /// A re-authentication is over.
+        case reauthenticated
+        #endif
+    }
+
+    enum State {
+        case disconnected
+        /// CONNECT is on its way.
+        case connecting
+        case connected
+        /// PINGREQ is on its way.
+        case pinging
+    }
+
+    /// What the server supports, and how much it takes.
+    struct ServerLimits {
+        var receiveMaximum = 65_535
+        var packetBytes = 268_435_460
+        var topicAliases = 0
+        var maximumQoS: UInt8 = 2
+        var hasRetain = true
+        var hasWildcards = true
+        var hasSubscriptionIdentifiers = true
+        var hasSharedSubscriptions = true
+    }
+
+    /// A subscription that was granted.
+    final class Subscription {
+        let filter: [UInt8]
+        let options: MQTTSubscriptionOptions
+        var next: Subscription?
+
+        init(_ filter: [UInt8], _ options: MQTTSubscriptionOptions) {
+            self.filter = filter
+            self.options = options
+        }
+    }
+
+    /// What CONNECT says; changes count from the next ``connect(at:)`` on.
+    public var configuration: MQTTConfiguration
+    var state = State.disconnected
+    /// What the server has said that it supports; the most before it has said anything.
+    var limits = ServerLimits()
+
+    // What goes out. Messages, and subscriptions with their ends, in the order of their numbers; those before `nextPublish` and `nextRequest`
+    // have gone out on this connection.
+    var publishes = Outbox()
+    var requests = Outbox()
+    var nextPublish = 0
+    var nextRequest = 0
+    /// How many messages are under way on this connection without their last acknowledgement.
+    var underWay = 0
+    var lastNumber: MQTTRequestID = 0
+    var lastPacketID: UInt16 = 0
+    var outgoing = ByteQueue(keeping: 65_536)
+    /// The subscriptions that were granted.
+    var firstSubscription: Subscription?
+
+    // What comes in.
+    /// The start of a packet that has not arrived whole.
+    private var partial: [UInt8] = []
+    /// The memory of a message that nobody has kept.
+    var scratch: [UInt8] = []
+    /// That memory has the packet itself, which was put together from pieces.
+    var isWhole = false
+    /// Messages of this connection whose acknowledgement is owed, in the order of their arrival; the flags are those of `Inbound`.
+    var unacknowledged = PacketIDList()
+    /// How many of them have QoS 1.
+    var owedPubacks = 0
+    /// Messages with QoS 2 that the user has, until the server releases their identifiers; the flag says whether the user is through with it.
+    var received = PacketIDList()
+    /// Which connection, and which session, receipts are of.
+    var connectionNumber: UInt16 = 0
+    var sessionNumber: UInt16 = 0
+
+    // Time.
+    private var lastSentAt = Duration.zero
+    private var lastReceivedAt = Duration.zero
+    private var dueAt = Duration.zero
+    private var isTimed = false
+    /// The keep alive that counts, in seconds: the server's if it has one.
+    private var keepAliveSeconds = 0
+
+    /// Messages that were dropped from the full queue, or had waited for too long.
+    public internal(set) var droppedCount = 0
+    /// Whether it has had a session with the server before.
+    var hasSession = false
+    #if os(Linux) || MQTT5
+    var incomingAliases: [[UInt8]] = []
+    var outgoingAliases = TopicAliases()
+    #endif
+    #if !hasFeature(Embedded)
+    var store: (any MQTTStore)?
+    /// How many milliseconds the time of day is ahead of the loop's time: what is kept has the time of day.
+    var timeOfDay: Int64 = 0
+    /// Why the store does not keep anything any more.
+    var storeFailure: MQTTError?
+    #endif
+
+    /// How many bytes may wait for the transport before no more requests are turned into packets.
+    static let maximumUnsentBytes = 65_536
+
+    /// A session that is not connected.
+    public init(_ configuration: MQTTConfiguration) {
+        self.configuration = configuration
+    }
+
+    deinit {
+        // One by one: a long chain that is let go of at its head would nest as many calls.
+        var rest = firstSubscription
+        while let subscription = rest {
+            rest = subscription.next
+            subscription.next = nil
+        }
+    }
+
+    /// Whether the server has accepted the connection.
+    public var isConnected: Bool { state == .connected || state == .pinging }
+
+    /// How many publishes, subscriptions and unsubscriptions wait for their acknowledgement, sent or not.
+    public var waitingCount: Int { publishes.count + requests.count }
+
+    #if os(Linux) || MQTT5
+    var isVersion5: Bool { configuration.version == .v5_0 }
+    #else
+    var isVersion5: Bool { false }
+    #endif
+
+    // MARK: The transport
+
+    /// Starts a connection over a transport that is up.
+    public mutating func connect(at now: Duration) throws(MQTTError) {
+        try Self.check(configuration)
+        transportClosed()
+        limits = ServerLimits()
+        connectionNumber &+= 1
+        unacknowledged.removeAll()
+        owedPubacks = 0
+        #if os(Linux) || MQTT5
+        incomingAliases = []
+        outgoingAliases = TopicAliases()
+        // What was begun with a clean start goes on without one.
+        let cleanStart =
+            configuration.cleanStart && !(isVersion5 && hasSession && configuration.sessionExpirySeconds > 0)
+        #else
+        let cleanStart = configuration.cleanStart
+        #endif
+        outgoing.append(ConnectPacket.make(configuration, cleanStart: cleanStart).span)
+        asksForCleanStart = cleanStart
+        state = .connecting
+        setTimer(for: now + configuration.acknowledgementTimeout)
+    }
+
+    /// Whether the CONNECT that was sent asks for a new session.
+    private var asksForCleanStart = true
+
+    /// Says goodbye: the server will not publish the will, unless `reason` says that it should (5.0). Send what is outgoing, then close the transport.
+    public mutating func disconnect(_ reason: MQTTReasonCode = .success) {
+        guard isConnected else { return }
+        goodbye(reason)
+        disconnected()
+    }
+
+    private mutating func goodbye(_ reason: MQTTReasonCode) {
+        #if os(Linux) || MQTT5
+        if isVersion5, reason != .success {
+            let packet: InlineArray<3, UInt8> = [PacketType.disconnect.rawValue << 4, 1, reason.rawValue]
+            outgoing.append(packet.span)
+            return
+        }
+        #endif
+        append(.disconnect)
+    }
+
+    /// Forgets all that belonged to the transport. Requests without an acknowledgement stay.
+    public mutating func transportClosed() {
+        disconnected()
+        outgoing.removeAll()
+        partial = []
+        isWhole = false
+        nextPublish = publishes.first
+        nextRequest = requests.first
+        underWay = 0
+    }
+
+    /// Calls `send` with the bytes to send; it returns how many the transport took.
+    public mutating func withOutgoing(_ send: (Span<UInt8>) -> Int, at now: Duration) {
+        while true {
+            fillOutgoing(at: now)
+            guard !outgoing.isEmpty else { return }
+            #if !hasFeature(Embedded)
+            // What is sent must not be forgotten afterwards.
+            commit()
+            guard storeFailure == nil else { return }
+            #endif
+            let count = outgoing.withSpan(send)
+            guard count > 0 else { return }
+            outgoing.removeFirst(count)
+            lastSentAt = now
+        }
+    }
+
+    /// Whether bytes wait to be sent.
+    public var hasOutgoing: Bool {
+        !outgoing.isEmpty || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
+    }
+
+    /// Whether ``nextEvent()`` has something to tell.
+    var hasEvents: Bool { publishes.finishedCount > 0 }
+
+    /// Whether a request would not fail for want of room.
+    var hasRoom: Bool {
+        waitingCount < configuration.queue.requests
+            && publishes.byteCount + requests.byteCount < configuration.queue.bytes
+            && outgoing.count < Self.maximumUnsentBytes / 2
+    }
+
+    /// How many bytes are ready to be sent.
+    var outgoingBytes: Int { outgoing.count }
+
+    /// Takes bytes that arrived, at most to the end of the first packet. Returns how many it took, and what the packet meant.
+    ///
+    /// When it throws, what is outgoing tells the server why (5.0): send it, then close the transport.
+    public mutating func receive(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (
+        taken: Int, event: Event?
+    ) {
+        if state == .disconnected { return (bytes.count, nil) }
+        lastReceivedAt = now
+        do throws(MQTTError) {
+            if partial.isEmpty {
+                guard let header = try checkedHeader(bytes) else {
+                    partial.append(bytes)
+                    return (bytes.count, nil)
+                }
+                guard bytes.count >= header.packetBytes else {
+                    partial.reserveCapacity(header.packetBytes)
+                    partial.append(bytes)
+                    return (bytes.count, nil)
+                }
+                return (header.packetBytes, try handle(bytes.extracting(first: header.packetBytes), header, at: now))
+            }
+            return try receiveRest(bytes, at: now)
+        } catch {
+            fail(error)
+            throw error
+        }
+    }
+
+    private mutating func receiveRest(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (Int, Event?) {
+        // Only as many bytes are added as the packet, or until its length is known its header, still lacks.
+        var taken = 0
+        var header = try checkedHeader(partial.span)
+        while header == nil {
+            guard taken < bytes.count else { return (taken, nil) }
+            partial.append(bytes[taken])
+            taken += 1
+            header = try checkedHeader(partial.span)
+            if let header { partial.reserveCapacity(header.packetBytes) }
+        }
+        guard let header else { return (taken, nil) }
+        let lacking = min(header.packetBytes - partial.count, bytes.count - taken)
+        if lacking > 0 {
+            partial.append(bytes.extracting(taken..<(taken + lacking)))
+            taken += lacking
+        }
+        guard partial.count == header.packetBytes else { return (taken, nil) }
+        let packet = partial
+        partial = []
+        // What is large becomes the message's own memory.
+        if header.firstByte >> 4 == PacketType.publish.rawValue {
+            scratch = packet
+            isWhole = true
+        }
+        let event = try handle(packet.span, header, at: now)
+        isWhole = false
+        return (taken, event)
+    }
+
+    private func checkedHeader(_ bytes: Span<UInt8>) throws(MQTTError) -> FixedHeader? {
+        guard let header = try FixedHeader.parse(bytes) else { return nil }
+        guard header.packetBytes <= configuration.maximumPacketBytes else {
+            throw .packetTooLarge(bytes: header.packetBytes, limit: configuration.maximumPacketBytes)
+        }
+        return header
+    }
+
+    /// Tells the server why the connection ends (MQTT 5.0, 4.13).
+    private mutating func fail(_ error: MQTTError) {
+        #if os(Linux) || MQTT5
+        if isVersion5, isConnected {
+            switch error {
+            case .protocolViolation(let violation): goodbye(violation.reasonCode)
+            case .packetTooLarge: goodbye(.packetTooLarge)
+            case .authenticationFailed: goodbye(.notAuthorized)
+            case .keepAliveTimedOut: goodbye(.unspecifiedError)
+            default: break
+            }
+        }
+        #endif
+        disconnected()
+    }
+
+    private mutating func handle(
+        _ bytes: Span<UInt8>,
+        _ header: FixedHeader,
+        at now: Duration
+    ) throws(MQTTError) -> Event? {
+        let body = bytes.extracting(droppingFirst: header.headerBytes)
+        let firstByte = header.firstByte
+        let unexpected = MQTTError.protocolViolation(.unexpectedPacket(firstByte: firstByte))
+        guard let type = PacketType(rawValue: firstByte >> 4) else { throw unexpected }
+        if state == .connecting {
+            switch type {
+            case .connack: break
+            #if os(Linux) || MQTT5
+            case .auth: break
+            #endif
+            default: throw unexpected
+            }
+        } else if state == .pinging {
+            // Whatever arrives proves that the server is alive; it need not be the PINGRESP.
+            rest()
+        }
+        if type == .publish { return try receivePublish(bytes, header) }
+        // The flags are reserved (2.1.3).
+        guard firstByte & 0x0F == (type == .pubrel ? 2 : 0) else { throw unexpected }
+        switch type {
+        case .connack:
+            guard state == .connecting else { throw unexpected }
+            return try connected(body, firstByte, at: now)
+        case .puback, .pubrec, .pubcomp:
+            return try acknowledged(
+                try Acknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5),
+                by: type,
+                firstByte
+            )
+        case .pubrel:
+            release(try Acknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5).packetID)
+            return nil
+        case .suback, .unsuback:
+            return try answered(
+                try SubscriptionAcknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5),
+                by: type,
+                firstByte
+            )
+        case .pingresp:
+            guard body.isEmpty else { throw .protocolViolation(.malformedPacket(firstByte: firstByte)) }
+            return nil
+        #if os(Linux) || MQTT5
+        case .disconnect:
+            guard isVersion5 else { throw unexpected }
+            let reason = try ReasonPacket(body, type: type, firstByte: firstByte)
+            throw .disconnectedByServer(MQTTReason(reason.code, reason.properties))
+        case .auth:
+            guard isVersion5 else { throw unexpected }
+            return try authenticate(try ReasonPacket(body, type: type, firstByte: firstByte), firstByte)
+        case .connect, .publish, .subscribe, .unsubscribe, .pingreq: throw unexpected
+        #else
+        case .connect, .publish, .subscribe, .unsubscribe, .pingreq, .disconnect, .auth: throw unexpected
+        #endif
+        }
+    }
+
+    // MARK: CONNACK
+
+    private mutating func connected(_ body: Span<UInt8>, _ firstByte: UInt8, at now: Duration) throws(MQTTError)
+        -> Event?
+    {
+        let answer = try ConnectAcknowledgement(body, firstByte: firstByte, isVersion5: isVersion5)
+        guard answer.code == .success else {
+            #if os(Linux) || MQTT5
+            throw .connectionRefused(MQTTReason(answer.code, answer.properties))
+            #else
+            throw .connectionRefused(MQTTReason(answer.code))
+            #endif
+        }
+        // A server cannot have a session that it was told to forget (3.2.2.1.1).
+        guard !(answer.sessionPresent && asksForCleanStart) else {
+            throw .protocolViolation(.malformedPacket(firstByte: firstByte))
+        }
+        keepAliveSeconds = Int(configuration.keepAliveSeconds)
+        #if os(Linux) || MQTT5
+        if isVersion5 { try take(answer.properties) }
+        #endif
+        lastSentAt = now
+        lastReceivedAt = now
+        state = .connected
+        rest()
+        resume(sessionPresent: answer.sessionPresent)
+        hasSession = true
+        #if os(Linux) || MQTT5
+        return .connected(MQTTConnectionInfo(sessionPresent: answer.sessionPresent, properties: answer.properties))
+        #else
+        return .connected(MQTTConnectionInfo(sessionPresent: answer.sessionPresent))
+        #endif
+    }
+
+    #if os(Linux) || MQTT5
+    /// Takes what the server says of itself (3.2.2.3).
+    private mutating func take(_ properties: MQTTProperties) throws(MQTTError) {
+        if let value = properties.number(of: .receiveMaximum) { limits.receiveMaximum = value }
+        if let value = properties.number(of: .maximumPacketSize) { limits.packetBytes = min(limits.packetBytes, value) }
+        if let value = properties.number(of: .topicAliasMaximum) { limits.topicAliases = value }
+        if let value = properties.number(of: .maximumQoS) { limits.maximumQoS = UInt8(value) }
+        if properties.number(of: .retainAvailable) == 0 { limits.hasRetain = false }
+        if properties.number(of: .wildcardSubscriptionAvailable) == 0 { limits.hasWildcards = false }
+        if properties.number(of: .subscriptionIdentifierAvailable) == 0 { limits.hasSubscriptionIdentifiers = false }
+        if properties.number(of: .sharedSubscriptionAvailable) == 0 { limits.hasSharedSubscriptions = false }
+        if let value = properties.number(of: .serverKeepAlive) { keepAliveSeconds = value }
+        if let value = properties.bytes(of: .assignedClientIdentifier) { configuration.clientID = value }
+        outgoingAliases.limit = min(Int(configuration.outgoingTopicAliases), limits.topicAliases)
+        guard let authentication = configuration.authentication else { return }
+        // The method is the same all the way (MQTT-4.12.0-5).
+        guard properties.bytes(of: .authenticationMethod) ?? authentication.method == authentication.method,
+            authentication.finish(properties.bytes(of: .authenticationData))
+        else { throw .authenticationFailed }
+    }
+
+    // MARK: AUTH
+
+    /// Authenticates again on this connection (MQTT 5.0, 4.12.1).
+    public mutating func reauthenticate() throws(MQTTError) {
+        guard isConnected else { throw .notConnected }
+        guard isVersion5, let authentication = configuration.authentication else { throw .invalidConnectOptions }
+        isReauthenticating = true
+        sendAuth(.reauthenticate, authentication, authentication.initialData())
+    }
+
+    private var isReauthenticating = false
+
+    private mutating func authenticate(_ packet: ReasonPacket, _ firstByte: UInt8) throws(MQTTError) -> Event? {
+        // One must not come to a client that has not begun it (MQTT-4.12.0-6).
+        guard let authentication = configuration.authentication, state == .connecting || isReauthenticating else {
+            throw .protocolViolation(.unexpectedPacket(firstByte: firstByte))
+        }
+        guard packet.properties.bytes(of: .authenticationMethod) == authentication.method else {
+            throw .protocolViolation(.invalidProperty(.authenticationMethod))
+        }
+        let data = packet.properties.bytes(of: .authenticationData)
+        switch packet.code {
+        case .continueAuthentication:
+            guard let answer = authentication.answer(data) else { throw .authenticationFailed }
+            sendAuth(.continueAuthentication, authentication, answer)
+            return nil
+        case .success where isReauthenticating:
+            isReauthenticating = false
+            guard authentication.finish(data) else { throw .authenticationFailed }
+            return .reauthenticated
+        default: throw .protocolViolation(.malformedPacket(firstByte: firstByte))
+        }
+    }
+
+    private mutating func sendAuth(_ code: MQTTReasonCode, _ authentication: any MQTTAuthentication, _ data: [UInt8]?) {
+        var properties = MQTTProperties()
+        properties.set(.authenticationMethod, to: authentication.method)
+        if let data { properties.set(.authenticationData, to: data) }
+        var packet: [UInt8] = []
+        packet.appendHeader(.auth, remainingLength: 1 + properties.wireBytes)
+        packet.append(code.rawValue)
+        packet.appendProperties(properties)
+        outgoing.append(packet.span)
+    }
+    #endif
+
+    // MARK: Time
+
+    /// When to call ``handleTimeout(at:)``, or `nil` while no timer runs.
+    public var deadline: Duration? { isTimed ? dueAt : nil }
+
+    /// Acts on a ``deadline`` that has passed; does nothing before it.
+    public mutating func handleTimeout(at now: Duration) throws(MQTTError) {
+        guard isTimed, now >= dueAt else { return }
+        switch state {
+        case .disconnected: isTimed = false
+        case .connecting:
+            disconnected()
+            throw .connectTimedOut
+        case .connected:
+            // What was sent or received meanwhile has put the ping off.
+            rest()
+            guard isTimed, now >= dueAt else { return }
+            append(.pingreq)
+            state = .pinging
+            setTimer(for: now + pingTimeout)
+            outgoing.trim()
+            publishes.trim()
+            requests.trim()
+        case .pinging:
+            fail(.keepAliveTimedOut)
+            throw .keepAliveTimedOut
+        }
+    }
+
+    private var pingTimeout: Duration {
+        let half = Duration.milliseconds(keepAliveSeconds &* 500)
+        return half < configuration.pingTimeout ? half : configuration.pingTimeout
+    }
+
+    /// Grants the server its time again: its answer may lie in what the user has not taken yet.
+    mutating func postponePingTimeout(at now: Duration) {
+        if state == .pinging { dueAt = now + pingTimeout }
+    }
+
+    mutating func setTimer(for time: Duration) {
+        dueAt = time
+        isTimed = true
+    }
+
+    private mutating func disconnected() {
+        state = .disconnected
+        isTimed = false
+    }
+
+    /// The connection is up. A ping is due when for the keep alive's time nothing was sent, which the server would end the connection for (3.1.2.10), or
+    /// nothing has come, so that a link that is open on this side only is found though one sends all the time.
+    private mutating func rest() {
+        state = .connected
+        setTimer(for: (lastSentAt < lastReceivedAt ? lastSentAt : lastReceivedAt) + .seconds(keepAliveSeconds))
+        if keepAliveSeconds == 0 { isTimed = false }
+    }
+
+    /// Sends a packet that is nothing but its type.
+    private mutating func append(_ type: PacketType) {
+        let packet: InlineArray<2, UInt8> = [type.rawValue << 4, 0]
+        outgoing.append(packet.span)
+    }
+
+    private static func check(_ configuration: MQTTConfiguration) throws(MQTTError) {
+        let userName = configuration.userName ?? []
+        guard TopicFilter.isValidString(configuration.clientID.span), TopicFilter.isValidString(userName.span),
+            (configuration.password ?? []).count <= 65_535
+        else { throw .invalidConnectOptions }
+        if configuration.version == .v3_1_1 {
+            // What 5.0 allows.
+            guard !configuration.clientID.isEmpty || configuration.cleanStart,
+                configuration.password == nil || configuration.userName != nil
+            else { throw .invalidConnectOptions }
+        }
+        guard configuration.receiveMaximum > 0 else { throw .invalidConnectOptions }
+        if let will = configuration.will {
+            guard TopicFilter.isValidName(will.topic.span) else { throw .invalidTopicName }
+            guard will.payload.count <= 65_535 else {
+                throw .packetTooLarge(bytes: will.payload.count, limit: 65_535)
+            }
+            #if os(Linux) || MQTT5
+            if MQTTProperties.fault(in: will.properties.bytes.span, of: 1) != nil { throw .invalidProperties }
+            #endif
+        }
+        #if os(Linux) || MQTT5
+        guard configuration.maximumPacketBytes > 0,
+            MQTTProperties.fault(
+                in: configuration.connectProperties.bytes.span,
+                of: 1 << UInt16(PacketType.connect.rawValue)
+            ) == nil
+        else { throw .invalidProperties }
+        #endif
+    }
+}
