@@ -24,6 +24,8 @@ let package = Package(
         .library(name: "HubSimulator", targets: ["HubSimulator"]),
         // What the firmware package's own tests need.
         .library(name: "KernelScenarios", targets: ["KernelScenarios"]),
+        // What the fuzz package runs for longer than the tests do.
+        .library(name: "MQTTScenarios", targets: ["MQTTScenarios"]),
         .library(name: "HubPlugin", type: .dynamic, targets: ["HubPlugin"]),
         .executable(name: "apus", targets: ["apus"]),
         .executable(name: "hub-simulator", targets: ["hub-simulator"]),
@@ -118,7 +120,17 @@ let package = Package(
             dependencies: ["SecureTransport", "SAL", "NetworkSimulator", "Kernel", "CLinux"],
             swiftSettings: hosted
         ),
-        .testTarget(name: "MQTTClientTests", dependencies: ["MQTTClient", "SAL", "Kernel"], swiftSettings: hosted),
+        .target(
+            name: "MQTTScenarios",
+            dependencies: ["MQTTClient", "Kernel"],
+            path: "Tests/MQTTScenarios",
+            swiftSettings: hosted
+        ),
+        .testTarget(
+            name: "MQTTClientTests",
+            dependencies: ["MQTTClient", "MQTTScenarios", "NetworkSimulator", "SAL", "Kernel"],
+            swiftSettings: hosted
+        ),
         .testTarget(name: "CoAPClientTests", dependencies: ["CoAPClient", "SAL", "Kernel"], swiftSettings: hosted),
         .testTarget(
             name: "QCloudIoTHubTests",

@@ -295,8 +295,10 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
             [0xB0, 3, 0, 1, 0], [0xD0, 1, 0],  // UNSUBACK, PINGRESP: length
             [0x30, 1, 0], [0x30, 3, 0, 2, 0x61], [0x30, 2, 0, 0], [0x36, 5, 0, 1, 0x61, 0, 1],
             [0x32, 5, 0, 1, 0x61, 0, 0], [0x38, 3, 0, 1, 0x61], [0x30, 3, 0, 1, 0x2B], [0x30, 3, 0, 1, 0],
-            [0x30, 0xFF, 0xFF, 0xFF, 0xFF], [0x30, 0x83, 0x00, 0, 1, 0x61],  // a length of five bytes, and one longer than it need be
-            [0x60, 2, 0, 1], [0x52, 2, 0, 1], [0x50, 2, 0, 0], [0x62, 3, 0, 1, 0], [0x70, 1, 0],  // the packets of QoS 2
+            // a length of five bytes, and one longer than it need be
+            [0x30, 0xFF, 0xFF, 0xFF, 0xFF], [0x30, 0x83, 0x00, 0, 1, 0x61],
+            // the packets of QoS 2
+            [0x60, 2, 0, 1], [0x52, 2, 0, 1], [0x50, 2, 0, 0], [0x62, 3, 0, 1, 0], [0x70, 1, 0],
         ] as [[UInt8]]
     )
     func refusesWhatAServerMayNotSend(bytes: [UInt8]) throws {

@@ -43,11 +43,11 @@ struct Outbox {
     private var base = 0
     /// The place of the first record.
     private(set) var first = 0
-    /// How many records are not done.
+    /// How many records are not over.
     private(set) var count = 0
     /// How many bytes they have.
     private(set) var byteCount = 0
-    /// How many are finished and not done.
+    /// How many are over, which the user is to be told.
     private(set) var finishedCount = 0
 
     /// Where the next record will be.
@@ -158,12 +158,15 @@ struct Outbox {
     mutating func set(_ place: Int, _ state: State) {
         let old = self.state(place)
         bytes[place - base + 4] = state.rawValue
-        if old == .finished { finishedCount -= 1 }
+        if old == .finished {
+            finishedCount -= 1
+        } else if state == .finished || state == .done {
+            count -= 1
+            byteCount -= length(place)
+        }
         switch state {
         case .finished: finishedCount += 1
         case .done:
-            count -= 1
-            byteCount -= length(place)
             while first < end, self.state(first) == .done { first = next(first) }
             if first == end { empty() }
         case .waiting, .sent, .released: break
