@@ -5,12 +5,17 @@ let package = Package(
     name: "apus-benchmarks",
     dependencies: [.package(name: "apus", path: "..")],
     targets: [
-        .systemLibrary(name: "CPeers", providers: [.apt(["libpaho-mqtt-dev", "libmosquitto-dev"])]),
+        // libpaho-mqtt-dev, libmosquitto-dev, libssl-dev
+        .target(
+            name: "CMQTTPeers",
+            cSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: ["paho-mqtt3as", "mosquitto", "ssl", "crypto"].map { .linkedLibrary($0) }
+        ),
         .executableTarget(
             name: "bench-mqtt",
             dependencies: [
-                "CPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
-                .product(name: "MQTTClient", package: "apus"),
+                "CMQTTPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "MQTTClient", package: "apus"), .product(name: "SecureTransport", package: "apus"),
             ]
         ),
         .target(

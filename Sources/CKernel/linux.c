@@ -88,6 +88,11 @@ static __attribute__((swiftcall)) void cancelled(__attribute__((swift_context)) 
 
 void ckernel_at_cancellation(void (*handler)(void *waiter)) { on_cancellation = handler; }
 void *ckernel_add_cancellation_handler(void *waiter) { return swift_task_addCancellationHandler(cancelled, waiter); }
+static __attribute__((swiftcall)) void cancelled_other(__attribute__((swift_context)) void *context) {
+    struct ckernel_cancellable *cancellable = context;
+    cancellable->cancelled(cancellable->owner);
+}
+void *ckernel_add_cancellable(struct ckernel_cancellable *cancellable) { return swift_task_addCancellationHandler(cancelled_other, cancellable); }
 void ckernel_remove_cancellation_handler(void *record) { swift_task_removeCancellationHandler(record); }
 
 // What UnsafeContinuation.resume() calls.

@@ -95,15 +95,17 @@ public struct MQTTQueueLimits: Sendable {
     /// How many may wait.
     public var requests = 1_000
     /// How many bytes they may have, and the largest packet that is sent.
-    #if hasFeature(Embedded)
-    public var bytes = 4_096
-    #else
-    public var bytes = 1_048_576
-    #endif
+    public var bytes = Self.defaultBytes
     /// What is done about one more.
     public var whenFull = Policy.wait
     /// Whether messages with QoS 0 wait for a connection too, instead of failing with ``MQTTError/notConnected``.
     public var keepsQoS0 = false
+
+    #if hasFeature(Embedded)
+    private static var defaultBytes: Int { 4_096 }
+    #else
+    private static var defaultBytes: Int { 1_048_576 }
+    #endif
 
     /// The default limits.
     public init() {}

@@ -93,6 +93,13 @@ void ckernel_at_cancellation(void (*_Nonnull cancelled)(void *_Nonnull waiter));
 void *_Nonnull ckernel_add_cancellation_handler(void *_Nonnull waiter);
 void ckernel_remove_cancellation_handler(void *_Nonnull record);
 
+/// As ckernel_add_cancellation_handler, for something else than a waiter: `cancelled` is called with `owner`.
+struct ckernel_cancellable {
+    void (*_Nonnull cancelled)(void *_Nonnull owner);
+    void *_Nonnull owner;
+};
+void *_Nonnull ckernel_add_cancellable(struct ckernel_cancellable *_Nonnull cancellable);
+
 /// As UnsafeContinuation<Void, Never>.resume(), which is compiled into its user: its look at the continuation then seems to the thread sanitizer
 /// to race with the task, which may go on before the call returns.
 void ckernel_resume(void *_Nonnull continuation);

@@ -17,6 +17,8 @@ final class ClientCore: MQTTConnectionHandler {
     var buffers: [MessageBuffer] = []
     var listeners: [Listener] = []
     var waiters = RequestWaiters()
+    /// Places to wait in that nobody uses.
+    var waits: [RequestWait] = []
     /// What the server has said at the last connect.
     private(set) var info: MQTTConnectionInfo?
     /// How many messages have come that nobody was there for.
@@ -61,16 +63,22 @@ final class ClientCore: MQTTConnectionHandler {
 
     func answer(_ number: MQTTRequestID, _ result: RequestResult) { waiters.finish(number, result) }
 
-    func cancel(_ number: MQTTRequestID) { answer(number, .failure(.cancelled)) }
+    /// A place to wait in for the answer to a request; it goes back to `waits`.
+    func takeWait() -> RequestWait {
+        let wait = waits.popLast() ?? RequestWait(self, on: connection.network.loop)
+        wait.place.begin()
+        return wait
+    }
 
-    /// Publishes, and reserves a place for who will wait for the answer.
+    /// Publishes, and has `wait` finished with the answer if there will be one.
     func publish(
         _ payload: [UInt8],
         _ topic: String,
         _ qos: QoS,
         _ isRetained: Bool,
-        _ properties: MQTTProperties
-    ) throws(MQTTError) -> MQTTRequestID? {
+        _ properties: MQTTProperties,
+        _ wait: RequestWait
+    ) throws(MQTTError) {
         let number = try connection.publish(
             topic: topic.utf8.span,
             payload: payload.span,
@@ -78,8 +86,29 @@ final class ClientCore: MQTTConnectionHandler {
             isRetained: isRetained,
             properties: properties
         )
-        if let number { waiters.add(number, .reserved) }
-        return number
+        if let number {
+            waiters.add(number, .task(wait))
+        } else {
+            wait.finish(qos == .atMostOnce ? .success(MQTTAnswer()) : .failure(.droppedFromQueue))
+        }
+    }
+
+    /// Publishes; `false` if there is no room and one is to wait for it.
+    func publishIfRoom(
+        _ payload: [UInt8],
+        _ topic: String,
+        _ qos: QoS,
+        _ isRetained: Bool,
+        _ properties: MQTTProperties,
+        _ wait: RequestWait
+    ) throws(MQTTError) -> Bool {
+        do throws(MQTTError) {
+            try publish(payload, topic, qos, isRetained, properties, wait)
+            return true
+        } catch {
+            guard case .queueFull = error, connection.configuration.queue.whenFull == .wait else { throw error }
+            return false
+        }
     }
 
     // MARK: Waiting for room

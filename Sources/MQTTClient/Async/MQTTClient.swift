@@ -171,20 +171,30 @@ public actor MQTTClient {
         isRetained: Bool = false,
         properties: MQTTProperties = MQTTProperties()
     ) async throws(MQTTError) -> MQTTReasonCode {
+        // One function and no more: each call of another that is `async` would cost as much as the rest.
         let core = self.core
+        let wait = core.takeWait()
+        defer { core.waits.append(wait) }
+        var isPublished = false
         if core.lineCount == 0 {
-            do throws(MQTTError) {
-                return try await publishNow(core, payload, topic, qos, isRetained, properties)
-            } catch {
-                guard case .queueFull = error, waitsForRoom else { throw error }
+            isPublished = try core.publishIfRoom(payload, topic, qos, isRetained, properties, wait)
+        }
+        if !isPublished {
+            try await core.inLine { () throws(MQTTError) in
+                try core.publish(payload, topic, qos, isRetained, properties, wait)
             }
         }
-        let number = try await core.inLine { () throws(MQTTError) -> MQTTRequestID? in
-            try core.publish(payload, topic, qos, isRetained, properties)
-        }
         guard qos != .atMostOnce else { return .success }
-        guard let number else { throw .droppedFromQueue }
-        return try await answer(to: number, core).code
+        await wait.place.wait(isolation: self)
+        return try wait.answer().code
+    }
+
+    /// Calls `body` on the client's loop: what it asks of the client there costs no switch of threads, or of tasks.
+    public func perform<Result: Sendable>(
+        _ body: @Sendable (isolated MQTTClient) async throws -> Result
+    ) async rethrows -> Result {
+        // Without the preference, the runtime switches tasks that are on the loop already.
+        try await withTaskExecutorPreference(loop) { try await body(self) }
     }
 
     /// Publishes text, as ``publish(_:to:qos:isRetained:properties:)-([UInt8],_,_,_,_)`` publishes bytes.
@@ -200,32 +210,6 @@ public actor MQTTClient {
     }
 
     private var waitsForRoom: Bool { core.connection.configuration.queue.whenFull == .wait }
-
-    private func publishNow(
-        _ core: ClientCore,
-        _ payload: [UInt8],
-        _ topic: String,
-        _ qos: QoS,
-        _ isRetained: Bool,
-        _ properties: MQTTProperties
-    ) async throws(MQTTError) -> MQTTReasonCode {
-        let number = try core.publish(payload, topic, qos, isRetained, properties)
-        guard qos != .atMostOnce else { return .success }
-        guard let number else { throw .droppedFromQueue }
-        return try await answer(to: number, core).code
-    }
-
-    /// Waits for the answer to a request whose place is reserved.
-    private func answer(to number: MQTTRequestID, _ core: ClientCore) async throws(MQTTError) -> MQTTAnswer {
-        let box = coreOnLoop
-        let loop = self.loop
-        let result = await withTaskCancellationHandler {
-            await Resumer.wait(on: self) { core.waiters.wait(for: number, $0) }
-        } onCancel: {
-            loop.execute { box.value.cancel(number) }
-        }
-        return try result.get()
-    }
 
     /// Has a message published, and returns when it is in the queue; if there is a store, when it is kept there. Nobody is told when the server has it.
     public func enqueue(
@@ -423,17 +407,15 @@ public actor MQTTClient {
         _ core: ClientCore,
         _ request: () throws(MQTTError) -> MQTTRequestID
     ) async throws(MQTTError) -> MQTTAnswer {
-        func attempt() throws(MQTTError) -> MQTTRequestID {
-            let number = try request()
-            core.waiters.add(number, .reserved)
-            return number
-        }
-        let number: MQTTRequestID
-        do throws(MQTTError) { number = try attempt() } catch {
+        let wait = core.takeWait()
+        defer { core.waits.append(wait) }
+        func attempt() throws(MQTTError) { core.waiters.add(try request(), .task(wait)) }
+        do throws(MQTTError) { try attempt() } catch {
             guard case .queueFull = error, waitsForRoom else { throw error }
-            return try await answer(to: try await core.inLine(attempt), core)
+            try await core.inLine(attempt)
         }
-        return try await answer(to: number, core)
+        await wait.place.wait(isolation: self)
+        return try wait.answer()
     }
 
     func read(_ buffer: LoopConfined<MessageBuffer>) async -> [MQTTMessage] {

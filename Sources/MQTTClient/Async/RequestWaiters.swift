@@ -1,4 +1,6 @@
 #if !hasFeature(Embedded)
+internal import Kernel
+
 /// What becomes of a request.
 typealias RequestResult = Result<MQTTAnswer, MQTTError>
 
@@ -7,6 +9,30 @@ struct MQTTAnswer: Sendable {
     var code = MQTTReasonCode.success
     /// Of a subscription or unsubscription, a code for each filter.
     var codes: [UInt8] = []
+}
+
+/// A place for a task to wait in for the answer to its request. Confined to the loop.
+final class RequestWait: LoopWaitOwner {
+    private weak var core: ClientCore?
+    let place: LoopWait
+    /// The answer.
+    private var result = RequestResult.failure(.cancelled)
+
+    init(_ core: ClientCore, on loop: EventLoop) {
+        self.core = core
+        place = LoopWait(on: loop)
+        place.owner = self
+    }
+
+    func finish(_ result: RequestResult) {
+        self.result = result
+        place.finish()
+    }
+
+    func waitCancelled() { core?.waiters.cancel(self) }
+
+    /// What came of the request, once the wait is over.
+    func answer() throws(MQTTError) -> MQTTAnswer { try result.get() }
 }
 
 /// Who waits for several answers.
@@ -38,19 +64,15 @@ final class RequestGroup {
 struct RequestWaiters {
     enum Waiter {
         case nobody
-        /// Somebody will come to wait.
-        case reserved
-        /// The answer was there before who waits for it.
-        case answered(RequestResult)
-        case task(Resumer<RequestResult>)
+        case task(RequestWait)
         case group(RequestGroup, index: Int)
         case publisher(MQTTPublisherCore)
         case reply(ReplyWaiter)
 
         func finish(_ result: RequestResult) {
             switch self {
-            case .nobody, .reserved, .answered: break
-            case .task(let continuation): continuation.resume(result)
+            case .nobody: break
+            case .task(let wait): wait.finish(result)
             case .group(let group, let index): group.finish(index, result.map(\.code))
             case .publisher(let publisher): publisher.finished(result)
             case .reply(let waiter):
@@ -80,28 +102,15 @@ struct RequestWaiters {
         count += 1
     }
 
-    /// Gives who waits for `number` the answer, or keeps it for who will come to wait.
-    mutating func finish(_ number: MQTTRequestID, _ result: RequestResult) {
-        let index = Int(number) & (places.count - 1)
-        guard places[index].number == number else { return }
-        if case .reserved = places[index].waiter {
-            places[index].waiter = .answered(result)
-        } else {
-            remove(number).finish(result)
-        }
-    }
+    /// Gives who waits for `number` the answer.
+    mutating func finish(_ number: MQTTRequestID, _ result: RequestResult) { remove(number).finish(result) }
 
-    /// Waits for `number`, whose place was reserved.
-    mutating func wait(for number: MQTTRequestID, _ resumer: Resumer<RequestResult>) {
-        let index = Int(number) & (places.count - 1)
-        guard places[index].number == number else { return resumer.resume(.failure(.disconnected)) }
-        switch places[index].waiter {
-        case .reserved: places[index].waiter = .task(resumer)
-        case .answered(let result):
-            places[index].waiter = .nobody
-            count -= 1
-            resumer.resume(result)
-        case .nobody, .task, .group, .publisher, .reply: resumer.resume(.failure(.disconnected))
+    /// Gives up the wait of a task that was cancelled.
+    mutating func cancel(_ wait: RequestWait) {
+        for place in places {
+            if case .task(let other) = place.waiter, other === wait {
+                return finish(place.number, .failure(.cancelled))
+            }
         }
     }
 
