@@ -37,6 +37,7 @@ let package = Package(
         .systemLibrary(name: "CMbedTLS", providers: [.apt(["libmbedtls-dev"])]),
         .systemLibrary(name: "CPahoMQTT", providers: [.apt(["libpaho-mqtt-dev"])]),
         .systemLibrary(name: "CCoAP", pkgConfig: "libcoap-3-notls", providers: [.apt(["libcoap3-dev"])]),
+        .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
 
         // The stack.
@@ -50,7 +51,7 @@ let package = Package(
         .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),
         .target(
             name: "MQTTClient",
-            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux"],
+            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux", "CSQLite"],
             swiftSettings: core
         ),
         .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
@@ -105,6 +106,12 @@ let package = Package(
             path: "Tests/SocketServer",
             swiftSettings: hosted
         ),
+        .executableTarget(
+            name: "mqtt-survivor",
+            dependencies: ["MQTTClient", "SAL", "Kernel"],
+            path: "Tests/MQTTSurvivor",
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "SALTests",
             dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux", "CNamespaces"],
@@ -141,7 +148,8 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "socket-server",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "MQTTScenarios", "socket-server",
+                "mqtt-survivor",
             ],
             swiftSettings: hosted
         ),

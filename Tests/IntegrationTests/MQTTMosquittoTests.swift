@@ -260,7 +260,7 @@ extension MQTTClient {
 }
 
 /// A mosquitto without any rules, in a directory of its own.
-private final class TestBroker: Sendable {
+final class TestBroker: Sendable {
     let port: UInt16
     let directory: String
     private let program: TestProgram

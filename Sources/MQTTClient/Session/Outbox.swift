@@ -182,13 +182,17 @@ struct Outbox {
     /// Gives a record its packet identifier, also in its packet; it is on its way.
     mutating func markSent(_ place: Int, packetID: UInt16) {
         set(place, 6, packetID)
+        writePacketID(place, packetID)
+        bytes[place - base + 13] = 1
+        set(place, .sent)
+    }
+
+    private mutating func writePacketID(_ place: Int, _ packetID: UInt16) {
         let packet = Self.headerBytes
         let start = withPacket(place) { Self.variableHeader($0) }
         // A PUBLISH has its topic first.
         let offset = kind(place) == .publish ? start + 2 + Int(get(place, packet + start)) : start
         set(place, packet + offset, packetID)
-        bytes[place - base + 13] = 1
-        set(place, .sent)
     }
 
     /// The session is a new one: it has never been sent in it.
@@ -250,6 +254,8 @@ extension Outbox {
             bytes.append(packet)
         }
         finishRecord(place)
+        // The packet was kept before it had its identifier.
+        if packetID(place) != 0 { writePacketID(place, packetID(place)) }
     }
 }
 #endif

@@ -6,6 +6,12 @@ extension MQTTSession {
     mutating func use(_ store: any MQTTStore, timeOfDay: Int64) throws(MQTTError) {
         self.timeOfDay = timeOfDay
         for entry in try store.load() {
+            // What is no PUBLISH, such as from a file that was damaged, or of the other version of the protocol, is left out.
+            guard Self.isPublish(entry.packet.span, isVersion5: isVersion5) else {
+                store.remove(entry.number)
+                droppedCount += 1
+                continue
+            }
             publishes.restore(entry.header.span, entry.packet.span, timeOfDay: timeOfDay)
             lastNumber = entry.number
         }
@@ -18,6 +24,29 @@ extension MQTTSession {
         nextPublish = publishes.first
         hasSession = publishes.count > 0 || received.count > 0
         self.store = store
+    }
+
+    private static func isPublish(_ packet: Span<UInt8>, isVersion5: Bool) -> Bool {
+        guard let header = try? FixedHeader.parse(packet), header.packetBytes == packet.count,
+            header.firstByte >> 4 == PacketType.publish.rawValue
+        else { return false }
+        // Its packet identifier is still zero if it was never sent.
+        var body = [UInt8](copying: packet.extracting(droppingFirst: header.headerBytes))
+        guard body.count >= 2 else { return false }
+        let topicEnd = 2 + (Int(body[0]) << 8 | Int(body[1]))
+        if header.firstByte & 6 != 0 {
+            guard body.count >= topicEnd + 2 else { return false }
+            body[topicEnd + 1] = 1
+        }
+        guard let layout = try? PublishLayout(body.span, firstByte: header.firstByte & ~8, hasProperties: isVersion5)
+        else {
+            return false
+        }
+        return TopicFilter.isValidName(body.span.extracting(2..<layout.topicEnd))
+            && MQTTProperties.fault(
+                in: body.span.extracting(layout.propertiesStart..<layout.propertiesEnd),
+                of: 1 << UInt16(PacketType.publish.rawValue)
+            ) == nil
     }
 
     /// Makes last what has changed.
