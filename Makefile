@@ -68,6 +68,10 @@ size: firmware ## Print flash and RAM of each firmware image
 bench-kernel: install ## Measure the kernel's primitives against pthread, Dispatch and POSIX message queues
 	$(MAKE) -C Benchmarks run-kernel
 
+.PHONY: bench-mqtt
+bench-mqtt: install ## Measure MQTT against libmosquitto, Paho, and a C program without any library (MQTT_OPTIONS=--quick)
+	$(MAKE) -C Benchmarks run-mqtt
+
 .PHONY: bench-sal
 bench-sal: install ## Measure streams against a C program that has epoll, read and write only
 	$(MAKE) -C Benchmarks run-sal
@@ -95,10 +99,6 @@ test-mbedtls3: install ## Run the tests of TLS with mbedTLS 3.6, built from its 
 .PHONY: docs
 docs: install ## Build the documentation into docs-out; warnings are errors
 	scripts/build-docs.sh
-
-.PHONY: bench
-bench: install ## Measure against other clients in the same run (JSON=1: a JSON object per row)
-	$(MAKE) -C Benchmarks run
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -31,9 +31,11 @@ public struct MQTTConfiguration: Sendable {
     public var maximumInFlight = 65_535
     /// What waits to be acknowledged by the server, connected or not.
     public var queue = MQTTQueueLimits()
+    #if !hasFeature(Embedded)
     /// What becomes of messages with an acknowledgement when the server has lost the session: whether they are published again as
     /// new ones, or fail with ``MQTTError/disconnected``. Of those with QoS 2, the server may have delivered some already.
     public var publishesAgainWithoutSession = true
+    #endif
     /// How to come back when the connection breaks.
     public var reconnect = ReconnectPolicy()
 
@@ -80,6 +82,7 @@ public struct MQTTConfiguration: Sendable {
 
 /// Limits for what waits: messages to publish, subscriptions and unsubscriptions.
 public struct MQTTQueueLimits: Sendable {
+    #if !hasFeature(Embedded)
     /// What is done about one more than there may be.
     public enum Policy: Sendable {
         /// The new one fails with ``MQTTError/queueFull(limit:)``. Calls that are `async` wait for room instead.
@@ -91,15 +94,18 @@ public struct MQTTQueueLimits: Sendable {
         /// The new one is dropped, and counted.
         case dropNewest
     }
+    #endif
 
     /// How many may wait.
     public var requests = 1_000
     /// How many bytes they may have, and the largest packet that is sent.
     public var bytes = Self.defaultBytes
+    #if !hasFeature(Embedded)
     /// What is done about one more.
     public var whenFull = Policy.wait
     /// Whether messages with QoS 0 wait for a connection too, instead of failing with ``MQTTError/notConnected``.
     public var keepsQoS0 = false
+    #endif
 
     #if hasFeature(Embedded)
     private static var defaultBytes: Int { 4_096 }
@@ -171,11 +177,13 @@ public struct ReconnectPolicy: Sendable {
     public var longestDelayMilliseconds = 60_000
     /// How long a connection must have held, in milliseconds, for the delays to start again from the first.
     public var stableAfterMilliseconds = 10_000
+    #if !hasFeature(Embedded)
     /// After how many failures in a row it is given up; 0: never.
     public var maximumFailures = 0
     /// After how many times in a row that another client has taken the session over it is given up: two that fight for one client identifier would do
     /// so for ever. 0: never. Only a server of 5.0 says so; of 3.1.1, ``MQTTError/closedRepeatedly(times:)`` is told from the third time on.
     public var maximumTakeovers = 5
+    #endif
 
     /// The default policy: within 1 s, doubling up to 60 s.
     public init() {}

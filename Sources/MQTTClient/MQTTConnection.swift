@@ -108,9 +108,11 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// A message that the handler has not taken yet.
     private var untaken: MQTTMessage?
     private var failures = 0
+    #if !hasFeature(Embedded)
     private var takeovers = 0
     /// How many connections in a row the server has closed shortly after it had accepted them.
     private var suspicions = 0
+    #endif
     /// From when on a failure is the first again; no time at all before the server has accepted the connection.
     private var isStableAt = Duration.zero
     private var mayBeStable = false
@@ -209,8 +211,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         guard state == .idle else { return }
         self.handler = handler
         failures = 0
+        #if !hasFeature(Embedded)
         takeovers = 0
         suspicions = 0
+        #endif
         attempt()
     }
 
@@ -286,6 +290,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         let now = loop.now
         let policy = session.configuration.reconnect
         let wasStable = wasAccepted && now >= isStableAt
+        #if hasFeature(Embedded)
+        failures = wasStable ? 1 : failures + 1
+        guard reconnects, !Self.isFinal(error, policy) else { return finish(error) }
+        #else
         let isTakeover = Self.isTakeover(error)
         // A server of 3.1.1 says nothing, but closes a connection that it has just accepted.
         let isSuspect = isTakeover || wasAccepted && !wasStable && Self.isClosedByServer(error)
@@ -298,6 +306,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             policy.maximumFailures == 0 || failures < policy.maximumFailures,
             policy.maximumTakeovers == 0 || takeovers < policy.maximumTakeovers
         else { return finish(error) }
+        #endif
         #if !hasFeature(Embedded)
         if !wasAccepted || failures > 1 {
             endpointIndex = (endpointIndex + 1) % endpoints.count
@@ -312,6 +321,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         handler?.disconnected(error, retryAt: retryAt)
     }
 
+    #if !hasFeature(Embedded)
     /// Whether the server says that another client has come with the same identifier.
     private static func isTakeover(_ error: MQTTError) -> Bool {
         if case .disconnectedByServer(let reason) = error { reason.code == .sessionTakenOver } else { false }
@@ -323,6 +333,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         default: false
         }
     }
+    #endif
 
     /// Whether the server has said what makes it useless to try again.
     private static func isFinal(_ error: MQTTError, _ policy: ReconnectPolicy) -> Bool {
@@ -430,7 +441,9 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// What is large enough leaves at once, the rest at the end of the turn.
     private func afterRequest() {
         if session.outgoingBytes >= Self.flushBytes { flush() } else { askForEndOfTurn() }
+        #if !hasFeature(Embedded)
         if session.hasEvents { askForEndOfTurn() }
+        #endif
     }
 
     private func refused(_ error: MQTTError) -> MQTTError {
@@ -447,8 +460,8 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         session.commit()
         if let error = session.storeFailure { storeFailed(error) }
         if !keptHandlers.isEmpty { tellKept() }
-        #endif
         tellEvents()
+        #endif
     }
 
     /// The transport has room again: part of `ByteStreamHandler`.
@@ -498,7 +511,9 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         handler?.hasRoom()
     }
 
+    #if !hasFeature(Embedded)
     private func tellEvents() { while let event = session.nextEvent() { handle(event) } }
+    #endif
 
     // MARK: Receiving
 
@@ -516,7 +531,9 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
                 return bytes.count
             }
         }
+        #if !hasFeature(Embedded)
         tellEvents()
+        #endif
         if owesRoom { tellRoom() }
         if session.hasOutgoing { askForEndOfTurn() }
         setTimer()

@@ -173,11 +173,13 @@ struct Outbox {
         }
     }
 
+    #if !hasFeature(Embedded)
     /// It is over in a way that the user is to be told.
     mutating func finish(_ place: Int, _ outcome: Outcome) {
         bytes[place - base + 12] = outcome.rawValue
         set(place, .finished)
     }
+    #endif
 
     /// Gives a record its packet identifier, also in its packet; it is on its way.
     mutating func markSent(_ place: Int, packetID: UInt16) {

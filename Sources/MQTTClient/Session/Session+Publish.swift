@@ -84,8 +84,12 @@ extension MQTTSession {
             outgoing.withStorage(write)
             return nil
         }
+        #if hasFeature(Embedded)
+        guard qos != .atMostOnce else { throw .notConnected }
+        #else
         guard qos != .atMostOnce || configuration.queue.keepsQoS0 else { throw .notConnected }
-        guard try makeRoom(for: length + 5, isPublish: true) else { return nil }
+        #endif
+        guard try makeRoom(for: length + 5) else { return nil }
         lastNumber &+= 1
         let place = publishes.beginRecord(
             qos == .atMostOnce ? .unacknowledged : .publish,
@@ -110,14 +114,23 @@ extension MQTTSession {
         #endif
     }
 
+    #if hasFeature(Embedded)
+    /// Whether the queue has room for another.
+    private func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
+        guard waitingCount < configuration.queue.requests, publishes.byteCount + bytes <= configuration.queue.bytes
+        else {
+            throw .queueFull(limit: configuration.queue.requests)
+        }
+        return true
+    }
+    #else
     /// Sees to it that the queue has room for another; returns `false` if the new one is to be dropped.
-    private mutating func makeRoom(for bytes: Int, isPublish: Bool) throws(MQTTError) -> Bool {
+    private mutating func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         let queue = configuration.queue
         // More numbers than packet identifiers would do no good: the first answers come first.
         while waitingCount >= queue.requests || publishes.byteCount + requests.byteCount + bytes > queue.bytes {
             let byCount = waitingCount >= queue.requests
             let error = MQTTError.queueFull(limit: byCount ? queue.requests : queue.bytes)
-            guard isPublish else { throw error }
             switch queue.whenFull {
             case .wait, .fail: throw error
             case .dropNewest:
@@ -178,6 +191,8 @@ extension MQTTSession {
         }
     }
 
+    #endif
+
     /// The places of what is next never lie before the first record.
     private mutating func advance() {
         if nextPublish < publishes.first { nextPublish = publishes.first }
@@ -218,6 +233,7 @@ extension MQTTSession {
             underWay += 1
         case .waiting, .sent:
             guard mayPublish else { return false }
+            #if !hasFeature(Embedded)
             if let outcome = obstacle(place, at: now) {
                 if outcome == .expired { droppedCount += 1 }
                 nextPublish = publishes.next(place)
@@ -227,12 +243,11 @@ extension MQTTSession {
             if publishes.kind(place) == .unacknowledged {
                 transmit(place, at: now)
                 nextPublish = publishes.next(place)
-                #if !hasFeature(Embedded)
                 if store != nil { storeRemoved(publishes.number(place)) }
-                #endif
                 publishes.set(place, .done)
                 return true
             }
+            #endif
             if publishes.wasSent(place) {
                 publishes.setDuplicate(place, true)
                 publishes.set(place, .sent)
@@ -251,9 +266,9 @@ extension MQTTSession {
         return true
     }
 
+    #if !hasFeature(Embedded)
     /// Why a message cannot be sent to this server at all. What was sent before is sent again, whatever the server says now.
     private func obstacle(_ place: Int, at now: Duration) -> Outbox.Outcome? {
-        #if os(Linux) || MQTT5
         if publishes.packetBytes(place) > limits.packetBytes { return .tooLarge }
         if publishes.wasSent(place) { return nil }
         let firstByte = publishes.firstByte(place)
@@ -261,9 +276,9 @@ extension MQTTSession {
         if firstByte & 1 != 0, !limits.hasRetain { return .unsupportedRetain }
         let expiresAt = publishes.expiresAt(place)
         if expiresAt != .max, Int64(now.wholeMilliseconds) >= expiresAt { return .expired }
-        #endif
         return nil
     }
+    #endif
 
     private mutating func transmit(_ place: Int, at now: Duration) {
         #if os(Linux) || MQTT5

@@ -153,6 +153,11 @@ extension MQTTSession {
             let next = publishes.next(place)
             switch publishes.state(place) {
             case .waiting, .finished, .done: break
+            #if hasFeature(Embedded)
+            // A server answers a PUBREL that it does not know.
+            case .released: break
+            case .sent: publishes.forgetSent(place)
+            #else
             // The server has had it (4.3.3).
             case .released: lose(place, .published)
             case .sent:
@@ -161,6 +166,7 @@ extension MQTTSession {
                 } else {
                     lose(place, .sessionLost)
                 }
+            #endif
             }
             place = next
         }
@@ -192,12 +198,12 @@ extension MQTTSession {
         nextRequest = requests.first
     }
 
+    #if !hasFeature(Embedded)
     private mutating func lose(_ place: Int, _ outcome: Outbox.Outcome) {
-        #if !hasFeature(Embedded)
         if store != nil { storeRemoved(publishes.number(place)) }
-        #endif
         publishes.finish(place, outcome)
     }
+    #endif
 
     /// Deals with SUBACK or UNSUBACK. One that nothing waits for is ignored.
     mutating func answered(

@@ -244,8 +244,10 @@ public struct MQTTSession: ~Copyable {
         !outgoing.isEmpty || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
     }
 
+    #if !hasFeature(Embedded)
     /// Whether ``nextEvent()`` has something to tell.
     var hasEvents: Bool { publishes.finishedCount > 0 }
+    #endif
 
     /// Whether a request would not fail for want of room.
     var hasRoom: Bool {
