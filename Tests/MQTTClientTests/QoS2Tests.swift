@@ -128,6 +128,19 @@ import Testing
         #expect(driver.sent() == [0x50, 2, 0, 9, 0x40, 2, 0, 8])
     }
 
+    /// A server of 3.1.1 does not know how many messages the user can have at a time; it is read from until then.
+    @Test func holdsBackWhatTheUserIsNotThroughWith() throws {
+        var driver = Driver { $0.receiveMaximum = 2 }
+        try driver.connect()
+        try driver.receive([0x34, 6, 0, 1, 0x61, 0, 1, 0x68, 0x34, 6, 0, 1, 0x61, 0, 2, 0x68])
+        var isFull = driver.session.isFull
+        #expect(isFull)
+        for receipt in driver.receipts { driver.session.acknowledge(receipt) }
+        // What the server has still to release holds nothing back: it would never be read.
+        isFull = driver.session.isFull
+        #expect(!isFull)
+    }
+
     /// MQTT 3.1.1, 4.6: the acknowledgements go out in the order in which the messages came.
     @Test func acknowledgementsKeepTheOrderOfTheMessages() throws {
         var driver = Driver()

@@ -10,7 +10,8 @@ enum Inbound {
 
 extension MQTTSession {
     /// Whether as many messages wait for the user's acknowledgement as may, so that nothing more should be taken from the transport.
-    var isFull: Bool { owedPubacks + received.count >= Int(configuration.receiveMaximum) }
+    /// Those that only wait for the server to release them are not counted: its word is still to be read.
+    var isFull: Bool { unacknowledged.count >= Int(configuration.receiveMaximum) }
 
     /// A message that has arrived; `nil` if the user has it already.
     mutating func receivePublish(_ packet: Span<UInt8>, _ header: FixedHeader) throws(MQTTError) -> Event? {
