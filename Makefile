@@ -85,12 +85,17 @@ bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel be
 	scripts/bench-kernel-arm.py
 
 .PHONY: fuzz
-fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls FUZZ_SECONDS=60)
+fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls or mqtt, FUZZ_SECONDS=60)
 	library=$$(ls "$$(dirname "$$(readlink -f "$$(command -v $(SWIFT))")")"/../lib/clang/*/lib/linux/libclang_rt.fuzzer_no_main-$$(uname -m).a); \
 	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ) --sanitize=address -Xswiftc -sanitize-coverage=edge,inline-8bit-counters \
 		-Xswiftc -use-ld=lld -Xlinker "$$library" -Xlinker -lstdc++
 	mkdir -p Fuzz/.build/corpus/$(FUZZ)
 	Fuzz/.build/debug/fuzz-$(FUZZ) -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=Fuzz/.build/ Fuzz/.build/corpus/$(FUZZ)
+
+.PHONY: model
+model: install ## Ten million random events against the model of MQTT's QoS rules
+	$(SWIFT) build -c release --package-path Fuzz --product model-mqtt -Xswiftc -enable-testing
+	Fuzz/.build/release/model-mqtt
 
 .PHONY: test-mbedtls3
 test-mbedtls3: install ## Run the tests of TLS with mbedTLS 3.6, built from its source package

@@ -37,6 +37,8 @@ let package = Package(
         .systemLibrary(name: "CMbedTLS", providers: [.apt(["libmbedtls-dev"])]),
         .systemLibrary(name: "CPahoMQTT", providers: [.apt(["libpaho-mqtt-dev"])]),
         .systemLibrary(name: "CCoAP", pkgConfig: "libcoap-3-notls", providers: [.apt(["libcoap3-dev"])]),
+        .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
+        .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
 
@@ -51,7 +53,7 @@ let package = Package(
         .target(name: "SecureTransport", dependencies: ["Kernel", "SAL", "CMbedTLS"], swiftSettings: core),
         .target(
             name: "MQTTClient",
-            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux", "CSQLite"],
+            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux", "CSQLite", "CHTTPParser", "CWslay"],
             swiftSettings: core
         ),
         .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
@@ -100,6 +102,12 @@ let package = Package(
             swiftSettings: hosted
         ),
         .target(name: "CNamespaces", path: "Tests/CNamespaces"),
+        .target(
+            name: "CPahoScript",
+            path: "Tests/CPahoScript",
+            cSettings: [.enableWarning("all"), .enableWarning("extra")],
+            linkerSettings: [.linkedLibrary("paho-mqtt3a")]
+        ),
         .executableTarget(
             name: "socket-server",
             dependencies: ["SAL", "Kernel", "CLinux"],
@@ -148,8 +156,8 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "MQTTScenarios", "socket-server",
-                "mqtt-survivor",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CPahoScript", "MQTTScenarios",
+                "socket-server", "mqtt-survivor",
             ],
             swiftSettings: hosted
         ),

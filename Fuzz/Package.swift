@@ -9,7 +9,15 @@ let package = Package(
         .executableTarget(
             name: "fuzz-tls",
             dependencies: [.product(name: "SecureTransport", package: "apus")]
-        )
+        ),
+        .executableTarget(
+            name: "fuzz-mqtt",
+            dependencies: [.product(name: "MQTTClient", package: "apus")]
+        ),
+        .executableTarget(
+            name: "model-mqtt",
+            dependencies: [.product(name: "MQTTScenarios", package: "apus")]
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

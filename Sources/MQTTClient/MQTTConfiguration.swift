@@ -29,6 +29,10 @@ public struct MQTTConfiguration: Sendable {
     public var receiveMaximum: UInt16 = 256
     /// How many messages may be under way to the server without their acknowledgement; a server of 5.0 may set less.
     public var maximumInFlight = 65_535
+    #if !hasFeature(Embedded)
+    /// How many of them may have QoS 2, with a server of 3.1.1, which cannot say how many it takes: Mosquitto takes 20, and leaves more without an answer.
+    public var maximumQoS2InFlight = 20
+    #endif
     /// What waits to be acknowledged by the server, connected or not.
     public var queue = MQTTQueueLimits()
     #if !hasFeature(Embedded)

@@ -265,6 +265,12 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         #if !hasFeature(Embedded)
         if let failure = (stream as? SecureStream)?.failure { return .secure(failure) }
         #endif
+        #if os(Linux)
+        if let webSocket = stream as? WebSocketStream {
+            if let failure = webSocket.failure { return .webSocket(failure) }
+            if let failure = webSocket.secureFailure { return .secure(failure) }
+        }
+        #endif
         return .transport(error)
     }
 

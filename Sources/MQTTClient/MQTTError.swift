@@ -64,6 +64,10 @@ public enum MQTTError: Error, Equatable, Sendable {
     /// The TLS connection below failed.
     case secure(SecureTransportError)
     #endif
+    #if os(Linux)
+    /// The WebSocket below failed.
+    case webSocket(WebSocketError)
+    #endif
 }
 
 /// What a server may not support (MQTT 5.0, 3.2.2.3).

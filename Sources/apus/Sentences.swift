@@ -65,6 +65,9 @@ func sentence(for error: MQTTError) -> String {
     case .cancelled: "interrupted"
     case .transport(let error): error.description
     case .secure(let error): sentence(for: error)
+    case .webSocket(.refused(let status)):
+        "the server answered the request for a WebSocket with HTTP status \(status); is the path right?"
+    case .webSocket(let error): "the WebSocket failed: \(error)"
     @unknown default: "\(error)"
     }
 }

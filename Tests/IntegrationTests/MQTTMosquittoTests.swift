@@ -266,17 +266,34 @@ final class TestBroker: Sendable {
     private let program: TestProgram
     private let loop = EventLoop.start()
     private let reserved: ReservedPort
+    /// The port for WebSockets, if there is one.
+    let webSocketPort: UInt16
+    private let reservedForWebSockets: ReservedPort
 
-    static func with(_ body: (TestBroker) async throws -> Void) async throws {
-        let broker = try TestBroker()
+    /// A client's way to the broker.
+    var loopForClients: EventLoop { loop }
+
+    static func with(
+        webSockets: Bool = false,
+        more: String = "",
+        _ body: (TestBroker) async throws -> Void
+    ) async throws {
+        let broker = try TestBroker(webSockets: webSockets, more: more)
         let port = broker.port
         let isUp = await eventually { ReservedPort.accepts(address: "127.0.0.1", port: port) }
         #expect(isUp, "\(broker.program.output)")
+        if webSockets {
+            let webSocketPort = broker.webSocketPort
+            let isUp = await eventually { ReservedPort.accepts(address: "127.0.0.1", port: webSocketPort) }
+            #expect(isUp, "\(broker.program.output)")
+        }
         do { try await body(broker) } catch { Issue.record(error) }
         broker.stop()
     }
 
-    private init() throws {
+    private init(webSockets: Bool, more: String) throws {
+        reservedForWebSockets = try ReservedPort(address: "127.0.0.1", port: 0)
+        webSocketPort = reservedForWebSockets.number
         reserved = try ReservedPort(address: "127.0.0.1", port: 0)
         port = reserved.number
         directory = try temporaryDirectory()
@@ -284,6 +301,8 @@ final class TestBroker: Sendable {
             listener \(port) 127.0.0.1
             allow_anonymous true
             max_queued_messages 20000
+            \(more)
+            \(webSockets ? "listener \(webSocketPort) 127.0.0.1\nprotocol websockets" : "")
             """
         try replaceFile("\(directory)/mosquitto.conf", with: Array(configuration.utf8))
         program = try TestProgram("mosquitto", ["-c", "\(directory)/mosquitto.conf"])

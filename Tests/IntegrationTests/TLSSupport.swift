@@ -121,10 +121,13 @@ final class RawListener: Sendable {
 
     deinit { close(listener) }
 
+    /// Takes one connection; blocks until there is one.
+    func accept() -> Int32 { CLinux.accept(listener, nil, nil) }
+
     /// Takes one connection, reads what comes first, says `answer`, and closes.
     func serve(_ answer: [UInt8]) async {
         await offPool { [listener] in
-            let connection = accept(listener, nil, nil)
+            let connection = CLinux.accept(listener, nil, nil)
             var buffer = [UInt8](repeating: 0, count: 4_096)
             _ = read(connection, &buffer, buffer.count)
             _ = CLinux.send(connection, answer, answer.count, Int32(MSG_NOSIGNAL))

@@ -74,6 +74,22 @@ import Testing
         #expect(driver.sent() == [0x32, 6, 0, 1, 0x61, 0, 3, 0x33])
     }
 
+    /// A server of 3.1.1 cannot say how many messages with QoS 2 it takes at a time.
+    @Test func messagesWithQoS2AreHeldToTheirOwnWindow() throws {
+        var driver = Driver { $0.maximumQoS2InFlight = 2 }
+        try driver.connect()
+        for payload in ["1", "2", "3"] { _ = try driver.publish(payload, qos: .exactlyOnce) }
+        #expect(driver.sent().count == 16)
+        try driver.receive([0x50, 2, 0, 1])
+        #expect(driver.sent() == [0x62, 2, 0, 1])
+        try driver.receive([0x70, 2, 0, 1])
+        #expect(driver.sent() == [0x34, 6, 0, 1, 0x61, 0, 3, 0x33])
+        // The count begins anew with each connection.
+        driver.session.transportClosed()
+        try driver.connect()
+        #expect(driver.sent().count == 16)
+    }
+
     /// The memory of the queue is used again: it does not grow with what has gone through it.
     @Test func manyMessagesThroughASmallQueue() throws {
         var driver = Driver { $0.queue.requests = 10 }

@@ -465,7 +465,7 @@ import Testing
     @Test(
         arguments: [
             // Flags and types.
-            ([0xE1, 0], 0x82), ([0xC0, 0], 0x82), ([0x10, 0], 0x82), ([0xF0, 0], 0x82),
+            ([0xE1, 0], 0x81), ([0x60, 2, 0, 1], 0x81), ([0xC0, 0], 0x82), ([0x10, 0], 0x82), ([0xF0, 0], 0x82),
             // A second CONNACK.
             ([0x20, 3, 0, 0, 0], 0x82),
             // The properties' length: over the packet, under it, none, longer than it need be.

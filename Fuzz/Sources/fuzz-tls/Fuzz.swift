@@ -56,7 +56,7 @@ private final class End {
                 switch try engine.handshake() {
                 case .done: isOpen = true
                 case .unverified:
-                    engine.reset()
+                    _ = engine.reset()
                     engine.setPeer([1])
                     return
                 default: return

@@ -225,12 +225,18 @@ extension MQTTSession {
     /// Sends the next message; `false` if it must wait.
     private mutating func sendPublish(at now: Duration) -> Bool {
         let place = nextPublish
+        #if !hasFeature(Embedded)
+        if isOverQoS2(place) { return false }
+        #endif
         switch publishes.state(place) {
         case .finished, .done: break
         case .released:
             guard mayPublish else { return false }
             sendAcknowledgement(.pubrel, publishes.packetID(place), .success)
             underWay += 1
+            #if !hasFeature(Embedded)
+            countQoS2(place, 1)
+            #endif
         case .waiting, .sent:
             guard mayPublish else { return false }
             #if !hasFeature(Embedded)
@@ -261,12 +267,26 @@ extension MQTTSession {
             }
             transmit(place, at: now)
             underWay += 1
+            #if !hasFeature(Embedded)
+            countQoS2(place, 1)
+            #endif
         }
         nextPublish = publishes.next(place)
         return true
     }
 
     #if !hasFeature(Embedded)
+    /// Whether a message has QoS 2, and as many of those are under way as a server of 3.1.1, which does not say how many it takes, may be given.
+    private func isOverQoS2(_ place: Int) -> Bool {
+        guard !isVersion5, publishes.firstByte(place) & 0x04 != 0 else { return false }
+        return underWayQoS2 >= configuration.maximumQoS2InFlight
+    }
+
+    /// Counts messages with QoS 2 that are under way.
+    private mutating func countQoS2(_ place: Int, _ change: Int) {
+        if publishes.firstByte(place) & 0x04 != 0 { underWayQoS2 += change }
+    }
+
     /// Why a message cannot be sent to this server at all. What was sent before is sent again, whatever the server says now.
     private func obstacle(_ place: Int, at now: Duration) -> Outbox.Outcome? {
         if publishes.packetBytes(place) > limits.packetBytes { return .tooLarge }
@@ -364,6 +384,7 @@ extension MQTTSession {
         }
         #if !hasFeature(Embedded)
         if store != nil { storeRemoved(number) }
+        countQoS2(place, -1)
         #endif
         publishes.set(place, .done)
         advance()

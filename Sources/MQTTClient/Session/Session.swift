@@ -89,6 +89,10 @@ public struct MQTTSession: ~Copyable {
     var nextRequest = 0
     /// How many messages are under way on this connection without their last acknowledgement.
     var underWay = 0
+    #if !hasFeature(Embedded)
+    /// How many of them have QoS 2.
+    var underWayQoS2 = 0
+    #endif
     var lastNumber: MQTTRequestID = 0
     var lastPacketID: UInt16 = 0
     var outgoing = ByteQueue(keeping: 65_536)
@@ -220,6 +224,9 @@ public struct MQTTSession: ~Copyable {
         nextPublish = publishes.first
         nextRequest = requests.first
         underWay = 0
+        #if !hasFeature(Embedded)
+        underWayQoS2 = 0
+        #endif
     }
 
     /// Calls `send` with the bytes to send; it returns how many the transport took.
@@ -364,7 +371,9 @@ public struct MQTTSession: ~Copyable {
         }
         if type == .publish { return try receivePublish(bytes, header) }
         // The flags are reserved (2.1.3).
-        guard firstByte & 0x0F == (type == .pubrel ? 2 : 0) else { throw unexpected }
+        guard firstByte & 0x0F == (type == .pubrel ? 2 : 0) else {
+            throw .protocolViolation(.malformedPacket(firstByte: firstByte))
+        }
         switch type {
         case .connack:
             guard state == .connecting else { throw unexpected }
