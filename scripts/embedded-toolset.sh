@@ -4,7 +4,7 @@
 # sees what a function costs on this machine, inlines what gets smaller by it when it links.
 # With an argument it is a toolset of its own, in .build/embedded-ARGUMENT.json:
 #   tasks: for images whose tasks share references, which are counted by atomic instructions then; and for speed, functions of the kernel are inlined.
-#   psk, certificates, full: with the TLS that the configuration of mbedTLS of that name has (Firmware/mbedtls).
+#   psk, certificates, full: with the TLS that the configuration of mbedTLS of that name has (Firmware/mbedtls); full also with MQTT 5.0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/fetch-mbedtls.sh >&2
@@ -17,7 +17,7 @@ case ${1:-} in
     tasks) kind= ;;
     psk) configuration=psk kind+='"-D", "TLS", ' ;;
     certificates) configuration=certificates kind+='"-D", "TLS", "-D", "CERTIFICATES", ' ;;
-    full) configuration=full kind+='"-D", "TLS", "-D", "CERTIFICATES", "-D", "DTLS", ' ;;
+    full) configuration=full kind+='"-D", "TLS", "-D", "CERTIFICATES", "-D", "DTLS", "-D", "MQTT5", ' ;;
     *) echo "usage: scripts/embedded-toolset.sh [tasks|psk|certificates|full]" >&2; exit 2 ;;
 esac
 # The package manager does not notice when one of these changes, but when a flag does.
