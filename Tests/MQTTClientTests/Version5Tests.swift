@@ -500,6 +500,21 @@ import Testing
         #expect(driver.sent() == [0xE0, 1, reason])
     }
 
+    /// MQTT-3.1.2-29.
+    @Test(
+        arguments: [
+            [0x40, 8, 0, 1, 0, 4, 0x1F, 0, 1, 0x71], [0x62, 8, 0, 1, 0, 4, 0x1F, 0, 1, 0x71],
+            [0x90, 8, 0, 1, 4, 0x1F, 0, 1, 0x71, 0], [0xB0, 11, 0, 1, 7, 0x26, 0, 1, 0x61, 0, 1, 0x62, 0],
+        ] as [[UInt8]]
+    )
+    func problemInformationThatIsNotWantedIsRefused(bytes: [UInt8]) throws {
+        var driver = try connected { $0.connectProperties.set(.requestProblemInformation, to: 0) }
+        #expect(throws: MQTTError.self) { try driver.receive(bytes) }
+        #expect(driver.sent() == [0xE0, 1, 0x82])
+        var patient = try connected()
+        try patient.receive(bytes)
+    }
+
     @Test func aPacketOverTheLimitIsRefusedBeforeItHasArrived() throws {
         var driver = try connected { $0.maximumPacketBytes = 1_000 }
         #expect(throws: MQTTError.packetTooLarge(bytes: 1_003, limit: 1_000)) {

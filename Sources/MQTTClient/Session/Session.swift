@@ -378,21 +378,20 @@ public struct MQTTSession: ~Copyable {
         case .connack:
             guard state == .connecting else { throw unexpected }
             return try connected(body, firstByte, at: now)
-        case .puback, .pubrec, .pubcomp:
-            return try acknowledged(
-                try Acknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5),
-                by: type,
-                firstByte
-            )
-        case .pubrel:
-            release(try Acknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5).packetID)
+        case .puback, .pubrec, .pubcomp, .pubrel:
+            let answer = try Acknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5)
+            #if os(Linux) || MQTT5
+            try checkProblemInformation(answer.properties)
+            #endif
+            guard type == .pubrel else { return try acknowledged(answer, by: type, firstByte) }
+            release(answer.packetID)
             return nil
         case .suback, .unsuback:
-            return try answered(
-                try SubscriptionAcknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5),
-                by: type,
-                firstByte
-            )
+            let answer = try SubscriptionAcknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5)
+            #if os(Linux) || MQTT5
+            try checkProblemInformation(answer.properties)
+            #endif
+            return try answered(answer, by: type, firstByte)
         case .pingresp:
             guard body.isEmpty else { throw .protocolViolation(.malformedPacket(firstByte: firstByte)) }
             return nil
@@ -403,7 +402,9 @@ public struct MQTTSession: ~Copyable {
             throw .disconnectedByServer(MQTTReason(reason.code, reason.properties))
         case .auth:
             guard isVersion5 else { throw unexpected }
-            return try authenticate(try ReasonPacket(body, type: type, firstByte: firstByte), firstByte)
+            let packet = try ReasonPacket(body, type: type, firstByte: firstByte)
+            try checkProblemInformation(packet.properties)
+            return try authenticate(packet, firstByte)
         case .connect, .publish, .subscribe, .unsubscribe, .pingreq: throw unexpected
         #else
         case .connect, .publish, .subscribe, .unsubscribe, .pingreq, .disconnect, .auth: throw unexpected
@@ -464,6 +465,17 @@ public struct MQTTSession: ~Copyable {
         guard properties.bytes(of: .authenticationMethod) ?? authentication.method == authentication.method,
             authentication.finish(properties.bytes(of: .authenticationData))
         else { throw .authenticationFailed }
+    }
+
+    /// A client that has said so is told of problems in PUBLISH, CONNACK and DISCONNECT only (MQTT-3.1.2-29).
+    private func checkProblemInformation(_ properties: MQTTProperties) throws(MQTTError) {
+        guard !properties.isEmpty, configuration.connectProperties.number(of: .requestProblemInformation) == 0 else {
+            return
+        }
+        for property in [MQTTProperty.reasonString, .userProperty]
+        where MQTTProperties.find(property, in: properties.bytes.span) != nil {
+            throw .protocolViolation(.invalidProperty(property))
+        }
     }
 
     // MARK: AUTH
