@@ -195,9 +195,6 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// How many messages were dropped because the queue was full or they had waited for too long.
     public var droppedCount: Int { session.droppedCount }
 
-    /// The number that the next request will have.
-    var nextRequestID: MQTTRequestID { session.lastNumber &+ 1 }
-
     /// What CONNECT says; changes count from the next attempt on.
     public var configuration: MQTTConfiguration {
         get { session.configuration }
@@ -584,14 +581,35 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         }
     }
 
+    #if !hasFeature(Embedded)
+    /// Whether the handler says by ``noteDeliveries(_:)`` when its user gets messages, and not just when it is given them.
+    var handlerNotesDeliveries = false
+
+    /// Notes that the user gets these messages now: those with QoS 2 are not delivered again, also not to the next process.
+    func noteDeliveries(_ messages: [MQTTMessage]) {
+        guard hasStore else { return }
+        for message in messages { session.noteDelivery(message.receipt) }
+        session.commit()
+        // If that failed, the end of the turn tells.
+        askForEndOfTurn()
+    }
+    #endif
+
     private func deliver(_ message: MQTTMessage) {
+        #if !hasFeature(Embedded)
+        if !handlerNotesDeliveries, message.receipt.isQoS2 { noteDeliveries([message]) }
+        #endif
         switch handler?.received(message) ?? .taken {
         case .taken:
             session.acknowledge(message.receipt)
             session.recycle(message)
             if session.hasOutgoing { askForEndOfTurn() }
         case .kept: break
-        case .refused: untaken = message
+        case .refused:
+            untaken = message
+            #if !hasFeature(Embedded)
+            if !handlerNotesDeliveries { session.withdrawDelivery(message.receipt) }
+            #endif
         }
     }
 

@@ -84,10 +84,50 @@ import Testing
         #expect(driver.sent() == [0x62, 2, 0, 1])
         try driver.receive([0x70, 2, 0, 1])
         #expect(driver.sent() == [0x34, 6, 0, 1, 0x61, 0, 3, 0x33])
+        // A subscription is not held up by them.
+        _ = try driver.publish("4", qos: .exactlyOnce)
+        _ = try driver.subscribe("s")
+        #expect(driver.sent() == [0x82, 6, 0, 4, 0, 1, 0x73, 1])
         // The count begins anew with each connection.
         driver.session.transportClosed()
         try driver.connect()
-        #expect(driver.sent().count == 16)
+        #expect(driver.sent().filter { $0 == 0x34 }.count == 2)
+    }
+
+    /// A message and a subscription that the server never answers hold up neither what comes after them, nor its memory, nor the packet identifiers.
+    @Test func whatIsNeverAnsweredHoldsNothingUp() throws {
+        var driver = Driver { $0.queue.requests = 10 }
+        try driver.connect()
+        _ = try driver.publish("stuck")
+        _ = try driver.subscribe("stuck")
+        _ = driver.sent()
+        // Many messages later.
+        (driver.session.lastNumber, driver.session.lastPacketID) = (63_000, 63_000)
+        let payload = String(repeating: "x", count: 100)
+        var seen: Set<UInt16> = []
+        for _ in 0..<4_000 {
+            _ = try driver.publish(payload)
+            let bytes = driver.sent()
+            seen.insert(UInt16(bytes[5]) << 8 | UInt16(bytes[6]))
+            try driver.receive([0x40, 2, bytes[5], bytes[6]])
+        }
+        #expect(seen == Set(63_001...65_535).union(3...1_467))
+        let memory = driver.session.publishes.end - driver.session.publishes.first
+        #expect(memory < 100_000)
+        #expect(driver.session.waitingCount == 2)
+    }
+
+    @Test func whoWaitsLongTakesNoMorePlaces() {
+        var waiters = RequestWaiters()
+        let group = RequestGroup(count: 2)
+        waiters.add(1, .group(group, index: 0))
+        for number in 2...10_000 as ClosedRange<MQTTRequestID> {
+            waiters.add(number &+ 20_000, .group(RequestGroup(count: 1), index: 0))
+            waiters.finish(number &+ 20_000, .success(MQTTAnswer()))
+        }
+        #expect(waiters.placeCount <= 16)
+        waiters.finish(1, .success(MQTTAnswer(code: .noMatchingSubscribers)))
+        #expect(group.results[0] == .success(.noMatchingSubscribers))
     }
 
     /// The memory of the queue is used again: it does not grow with what has gone through it.

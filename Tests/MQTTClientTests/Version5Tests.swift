@@ -319,6 +319,17 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        MQTTProperty.sessionExpiryInterval, .receiveMaximum, .maximumPacketSize, .topicAliasMaximum, .willDelayInterval,
+    ])
+    func propertiesThatConnectMayNotHaveTwiceOrAtAll(property: MQTTProperty) {
+        var driver = Driver {
+            $0.version = .v5_0
+            $0.connectProperties.set(property, to: 1)
+        }
+        #expect(throws: MQTTError.invalidProperties) { try driver.session.connect(at: .zero) }
+    }
+
     // MARK: SUBSCRIBE
 
     @Test func subscribesWithOptions() throws {

@@ -22,6 +22,8 @@ struct ApusJob: @unchecked Sendable {
         configuration.version = job.pointee.version == 5 ? .v5_0 : .v3_1_1
         configuration.queue.requests = 100_000
         configuration.queue.bytes = 1 << 28
+        // The sink takes as many as the others give it.
+        configuration.maximumQoS2InFlight = 65_535
         return configuration
     }
 

@@ -27,7 +27,6 @@ final class ClientCore: MQTTConnectionHandler {
     private let prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
     private var connectWaiters: [Signal] = []
     private let reconnects: Bool
-    private var retriesFirst = false
     /// How many buffers still have a message that several have got, by its packet identifier.
     private var shares: [UInt16: Int] = [:]
     private var authenticationWaiters: [Signal] = []
@@ -49,6 +48,7 @@ final class ClientCore: MQTTConnectionHandler {
         self.reconnects = reconnects
         self.states = states
         self.prepare = prepare
+        connection.handlerNotesDeliveries = true
     }
 
     func connect(retries: Bool, _ waiter: Signal) {
@@ -183,6 +183,9 @@ final class ClientCore: MQTTConnectionHandler {
             matching += 1
         }
         var isHeard = matching > 0
+        // What is kept for a reader is noted when the reader gets it.
+        let isListenedTo = !listeners.isEmpty || buffers.contains { $0.hasReader }
+        if message.receipt.isQoS2, isListenedTo { connection.noteDeliveries([message]) }
         if !replies.isEmpty, takeReply(message) { isHeard = true }
         for listener in listeners where TopicFilter.matches(listener.filter.span, topic: topic.span) {
             isHeard = true
@@ -212,7 +215,7 @@ final class ClientCore: MQTTConnectionHandler {
 
     /// Reads on, after all that was given before is done with.
     func read(_ buffer: MessageBuffer, _ reader: MessageReader) {
-        for message in buffer.read(reader) { release(message) }
+        for message in buffer.read(reader, gives: { connection.noteDeliveries($0) }) { release(message) }
         connection.resumeReceiving()
     }
 

@@ -293,8 +293,8 @@ public actor MQTTClient {
     // MARK: Subscribing
 
     /// Subscribes to a topic filter; the result is a sequence of the messages. Up to `limit` messages wait for their reader, then
-    /// `whenFull` counts. A message is acknowledged to the server when its reader asks for the next, so what was not dealt with comes again after
-    /// a crash. Let go of the sequence to unsubscribe.
+    /// `whenFull` counts. What has waited together is given to the reader together, and is acknowledged to the server when the reader asks for more than that, so what was
+    /// not dealt with comes again after a crash (with QoS 2 and a store, it does not). Let go of the sequence to unsubscribe.
     public func subscribe(
         to filter: String,
         qos: QoS = .atLeastOnce,

@@ -46,6 +46,9 @@ final class MessageBuffer {
     /// Whether it can take a message, or drop one for it.
     var hasRoom: Bool { messages.count < limit || policy != .wait || isFinished }
 
+    /// Whether the next message goes straight to a reader.
+    var hasReader: Bool { reader != nil }
+
     func matches(_ topic: Span<UInt8>) -> Bool {
         let filter = filter
         return TopicFilter.matches(filter.span, topic: topic)
@@ -70,8 +73,9 @@ final class MessageBuffer {
         return dropped
     }
 
-    /// Gives the reader all that is there; waits for a message if there is none. No messages: the end. Returns what the reader is through with, since it reads on.
-    func read(_ reader: MessageReader) -> [MQTTMessage] {
+    /// Gives the reader all that is there, and tells `gives` before; waits for a message if there is none. No messages: the end. Returns what the reader is through
+    /// with, since it reads on.
+    func read(_ reader: MessageReader, gives: ([MQTTMessage]) -> Void) -> [MQTTMessage] {
         let done = given
         given = []
         if reader.isCancelled {
@@ -82,6 +86,7 @@ final class MessageBuffer {
         } else {
             given = messages
             messages = []
+            gives(given)
             reader.resume(given)
         }
         return done

@@ -88,13 +88,21 @@ struct RequestWaiters {
     }
 
     private var places: [Place] = Array(repeating: Place(number: 0, waiter: .nobody), count: 4)
+    /// Those whose answers are so late that their places were needed.
+    private var late: [MQTTRequestID: Waiter] = [:]
     private(set) var count = 0
+    /// How many places there are; they do not grow with how long an answer takes.
+    var placeCount: Int { places.count }
 
     /// Adds who waits for `number`, which nobody waits for yet.
     mutating func add(_ number: MQTTRequestID, _ waiter: Waiter) {
         var index = Int(number) & (places.count - 1)
         while true {
             if case .nobody = places[index].waiter { break }
+            guard 4 * (count + 1) > places.count else {
+                late[places[index].number] = places[index].waiter
+                break
+            }
             grow()
             index = Int(number) & (places.count - 1)
         }
@@ -112,12 +120,19 @@ struct RequestWaiters {
                 return finish(place.number, .failure(.cancelled))
             }
         }
+        for (number, waiter) in late {
+            if case .task(let other) = waiter, other === wait { return finish(number, .failure(.cancelled)) }
+        }
     }
 
     /// Takes out who waits for `number`.
     private mutating func remove(_ number: MQTTRequestID) -> Waiter {
         let index = Int(number) & (places.count - 1)
-        guard places[index].number == number else { return .nobody }
+        guard places[index].number == number else {
+            guard !late.isEmpty, let waiter = late.removeValue(forKey: number) else { return .nobody }
+            count -= 1
+            return waiter
+        }
         let waiter = places[index].waiter
         if case .nobody = waiter { return .nobody }
         places[index].waiter = .nobody
@@ -127,7 +142,7 @@ struct RequestWaiters {
 
     /// The numbers that are waited for, in their order.
     var numbers: [MQTTRequestID] {
-        var numbers: [MQTTRequestID] = []
+        var numbers = Array(late.keys)
         for place in places {
             if case .nobody = place.waiter { continue }
             numbers.append(place.number)

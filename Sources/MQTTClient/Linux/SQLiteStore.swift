@@ -5,7 +5,9 @@ internal import Kernel
 /// An ``MQTTStore`` in a file of SQLite: what is published with an acknowledgement outlives the process, and the machine's power.
 ///
 /// All that a turn of the loop changes is one transaction, which is on the disk before the first byte that follows from it is sent. One client of one process has
-/// the file at a time.
+/// the file at a time. The server must keep its side of the session: set `cleanStart` to `false`, and with 5.0 a session expiry.
+///
+/// What arrives with QoS 2 is noted before it is given to the reader, for which ``Durability/power`` waits for the disk: once for what is given together.
 @safe
 public final class SQLiteStore: MQTTStore, @unchecked Sendable {
     // @unchecked: it is used on its client's loop only, once it was made.

@@ -229,6 +229,42 @@ struct Outbox {
 
 #if !hasFeature(Embedded)
 extension Outbox {
+    /// Whether so much of the memory is of records that are over, behind one that is not, that it is worth ``removeHoles(_:)``.
+    var hasHoles: Bool { end - first > 2 * byteCount + 65_536 }
+
+    /// Moves the records that are not over together: one that the server never answers must not hold the memory of all behind it. Returns the place that
+    /// `cursor` has then.
+    mutating func removeHoles(_ cursor: Int) -> Int {
+        var kept: [UInt8] = []
+        var newCursor: Int?
+        var place = first
+        while place < end {
+            if place >= cursor, newCursor == nil { newCursor = end + kept.count }
+            if state(place) != .done { kept.append(bytes.span.extracting((place - base)..<(next(place) - base))) }
+            place = next(place)
+        }
+        // Places go on counting, so that an old one is never taken for a new one.
+        base = end
+        first = base
+        bytes = kept
+        return newCursor ?? end
+    }
+
+    /// Whether a packet identifier is one that waits for the server's answer.
+    func isInUse(_ packetID: UInt16) -> Bool {
+        var place = first
+        while place < end {
+            if self.packetID(place) == packetID {
+                switch state(place) {
+                case .sent, .released: return true
+                case .waiting, .finished, .done: break
+                }
+            }
+            place = next(place)
+        }
+        return false
+    }
+
     /// The header of a record as it is kept: with the time of day when it is of no use any more.
     func header(_ place: Int, timeOfDay: Int64) -> [UInt8] {
         var header = withHeader(place) { [UInt8](copying: $0) }
@@ -246,7 +282,18 @@ extension Outbox {
         guard header.count == Self.headerBytes, !packet.isEmpty, let state = State(rawValue: header[4]),
             state != .done, state != .finished
         else { return }
+        let hasPacketID = header[6] != 0 || header[7] != 0
         var header = [UInt8](copying: header)
+        // What a damaged file cannot have right.
+        header[5] = packet[0] & 6 == 0 ? Kind.unacknowledged.rawValue : Kind.publish.rawValue
+        if !hasPacketID || packet[0] & 6 == 0 {
+            (header[4], header[6], header[7], header[13]) = (State.waiting.rawValue, 0, 0, 0)
+        } else {
+            // Only QoS 2 has a second half.
+            if state == .released, packet[0] & 4 == 0 { header[4] = State.sent.rawValue }
+            header[13] = state == .waiting ? 0 : 1
+            if state == .waiting { (header[6], header[7]) = (0, 0) }
+        }
         var expiresAt: Int64 = 0
         for index in 0..<8 { expiresAt = expiresAt << 8 | Int64(header[14 + index]) }
         if expiresAt != .max { Self.set(&header, expiresAt - timeOfDay) }

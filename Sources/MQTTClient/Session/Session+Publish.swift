@@ -117,7 +117,9 @@ extension MQTTSession {
     #if hasFeature(Embedded)
     /// Whether the queue has room for another.
     private func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
-        guard waitingCount < configuration.queue.requests, publishes.byteCount + bytes <= configuration.queue.bytes
+        // One that is never answered holds the memory of those behind it.
+        guard waitingCount < configuration.queue.requests,
+            publishes.end - publishes.first + bytes <= configuration.queue.bytes
         else {
             throw .queueFull(limit: configuration.queue.requests)
         }
@@ -127,7 +129,7 @@ extension MQTTSession {
     /// Sees to it that the queue has room for another; returns `false` if the new one is to be dropped.
     private mutating func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         let queue = configuration.queue
-        // More numbers than packet identifiers would do no good: the first answers come first.
+        if publishes.hasHoles { nextPublish = publishes.removeHoles(nextPublish) }
         while waitingCount >= queue.requests || publishes.byteCount + requests.byteCount + bytes > queue.bytes {
             let byCount = waitingCount >= queue.requests
             let error = MQTTError.queueFull(limit: byCount ? queue.requests : queue.bytes)
@@ -204,6 +206,15 @@ extension MQTTSession {
     /// Whether one more message may be under way.
     var mayPublish: Bool { underWay < min(limits.receiveMaximum, configuration.maximumInFlight) }
 
+    /// Whether the next message may be under way.
+    private var mayPublishNext: Bool {
+        #if hasFeature(Embedded)
+        return mayPublish
+        #else
+        return mayPublish && !isOverQoS2(nextPublish)
+        #endif
+    }
+
     /// Turns requests into outgoing bytes while the transport keeps up.
     mutating func fillOutgoing(at now: Duration) {
         guard isConnected else { return }
@@ -214,7 +225,7 @@ extension MQTTSession {
                 continue
             }
             // In the order they were asked for; but messages that must wait hold nothing else up.
-            if hasRequest, !mayPublish || requests.number(nextRequest) < publishes.number(nextPublish) {
+            if hasRequest, !mayPublishNext || requests.number(nextRequest) < publishes.number(nextPublish) {
                 guard sendRequest() else { return }
             } else {
                 guard sendPublish(at: now) else { return }
@@ -322,6 +333,7 @@ extension MQTTSession {
         publishes.withPacket(place) { outgoing.append($0) }
     }
 
+    #if hasFeature(Embedded)
     /// The next packet identifier; `nil` while the oldest that is in use has not been given back.
     mutating func newPacketID() -> UInt16? {
         let next = lastPacketID == 65_535 ? 1 : lastPacketID + 1
@@ -331,6 +343,23 @@ extension MQTTSession {
         lastPacketID = next
         return next
     }
+    #else
+    /// The next packet identifier that is not in use; `nil` if all are.
+    mutating func newPacketID() -> UInt16? {
+        lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
+        // They are given in order: as long as the oldest request is younger than so many identifiers, none comes round to one that is in use.
+        guard isOld(publishes) || isOld(requests) else { return lastPacketID }
+        for _ in 0..<65_535 {
+            if !publishes.isInUse(lastPacketID), !requests.isInUse(lastPacketID) { return lastPacketID }
+            lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
+        }
+        return nil
+    }
+
+    private func isOld(_ outbox: Outbox) -> Bool {
+        outbox.first < outbox.end && lastNumber &- outbox.number(outbox.first) > 32_768
+    }
+    #endif
 
     /// Sends PUBACK, PUBREC, PUBREL or PUBCOMP.
     mutating func sendAcknowledgement(_ type: PacketType, _ packetID: UInt16, _ code: MQTTReasonCode) {

@@ -70,15 +70,14 @@ extension MQTTSession {
         // A duplicate of what the user has, or has had, is only answered (4.3.3).
         if let index {
             let isTaken = received.flags(at: index) & Inbound.isTaken
-            unacknowledged.append(layout.packetID, Inbound.isQoS2 | isTaken)
+            if unacknowledged.firstIndex(of: layout.packetID) == nil {
+                unacknowledged.append(layout.packetID, Inbound.isQoS2 | isTaken)
+            }
             sendAcknowledgements()
             recycle(message)
             return nil
         }
         received.append(layout.packetID, 0)
-        #if !hasFeature(Embedded)
-        store?.addReceived(layout.packetID)
-        #endif
         unacknowledged.append(layout.packetID, Inbound.isQoS2)
         return .message(message)
     }

@@ -26,6 +26,18 @@ extension MQTTSession {
         self.store = store
     }
 
+    /// Notes that the user gets a message with QoS 2 now, so that not even the next process gets it again: ``commit()`` before it does.
+    mutating func noteDelivery(_ receipt: MQTTReceipt) {
+        guard receipt.isQoS2, receipt.session == sessionNumber else { return }
+        store?.addReceived(receipt.packetID)
+    }
+
+    /// The user has not taken a message after all.
+    mutating func withdrawDelivery(_ receipt: MQTTReceipt) {
+        guard receipt.isQoS2, receipt.session == sessionNumber else { return }
+        store?.removeReceived(receipt.packetID)
+    }
+
     private static func isPublish(_ packet: Span<UInt8>, isVersion5: Bool) -> Bool {
         guard let header = try? FixedHeader.parse(packet), header.packetBytes == packet.count,
             header.firstByte >> 4 == PacketType.publish.rawValue

@@ -82,6 +82,12 @@ extension MQTTSession {
     private mutating func beginRequest(_ kind: Outbox.Kind, bytes: Int) throws(MQTTError) -> Int {
         let queue = configuration.queue
         guard waitingCount < queue.requests else { throw .queueFull(limit: queue.requests) }
+        #if hasFeature(Embedded)
+        // One that is never answered holds the memory of those behind it.
+        guard requests.end - requests.first + bytes <= queue.bytes else { throw .queueFull(limit: queue.bytes) }
+        #else
+        if requests.hasHoles { nextRequest = requests.removeHoles(nextRequest) }
+        #endif
         guard bytes + 16 <= limits.packetBytes else {
             throw .packetTooLarge(bytes: bytes + 16, limit: limits.packetBytes)
         }

@@ -541,12 +541,13 @@ public struct MQTTSession: ~Copyable {
             // What was sent or received meanwhile has put the ping off.
             rest()
             guard isTimed, now >= dueAt else { return }
-            append(.pingreq)
-            state = .pinging
-            setTimer(for: now + pingTimeout)
+            // What a burst has made large is given back.
             outgoing.trim()
             publishes.trim()
             requests.trim()
+            append(.pingreq)
+            state = .pinging
+            setTimer(for: now + pingTimeout)
         case .pinging:
             fail(.keepAliveTimedOut)
             throw .keepAliveTimedOut
@@ -615,6 +616,13 @@ public struct MQTTSession: ~Copyable {
                 of: 1 << UInt16(PacketType.connect.rawValue)
             ) == nil
         else { throw .invalidProperties }
+        // What the configuration has a place of its own for would be there twice.
+        for property in [
+            MQTTProperty.sessionExpiryInterval, .receiveMaximum, .maximumPacketSize, .topicAliasMaximum,
+            .authenticationMethod, .authenticationData,
+        ] where MQTTProperties.find(property, in: configuration.connectProperties.bytes.span) != nil {
+            throw .invalidProperties
+        }
         #endif
     }
 }
