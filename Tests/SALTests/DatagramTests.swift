@@ -6,17 +6,17 @@ import Testing
 
 /// A handler that keeps what it is told.
 final class DatagramProbe: DatagramHandler, @unchecked Sendable {
-    // @unchecked: used on its loop only, and read by the test after `wait` has returned there.
+    // @unchecked: what the test reads has locks of its own, the rest is used on the loop only.
     struct Arrival: Equatable {
         let bytes: [UInt8]
         let peer: SocketAddress
         let isTruncated: Bool
     }
 
-    var isOpen = false
-    var isClosed = false
-    var error: SocketError?
-    var arrivals: [Arrival] = []
+    @Noted var isOpen = false
+    @Noted var isClosed = false
+    @Noted var error: SocketError?
+    @Noted var arrivals: [Arrival] = []
     private var condition: (@Sendable (DatagramProbe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.

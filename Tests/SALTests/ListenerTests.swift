@@ -172,7 +172,7 @@ import Testing
         let server = try #require(try await listener.accept(.seconds(10)))
         #expect(try await server.read(exactly: 200_000, .seconds(10)).count == 200_000)
         #expect(try await server.read(.seconds(10)) == nil)
-        while !(probe.hasEnded && silent.hasEnded) { try await Task.sleep(for: .milliseconds(1)) }
+        while !(probe.isClosed && silent.isClosed) { try await Task.sleep(for: .milliseconds(1)) }
         serverLoop.shutDown(within: .seconds(1))
     }
 
@@ -200,7 +200,7 @@ import Testing
         // Until the system takes no more either.
         try await Task.sleep(for: .milliseconds(300))
         loop.shutDown(within: .milliseconds(100))
-        while !probe.hasEnded { try await Task.sleep(for: .milliseconds(1)) }
+        while !probe.isClosed { try await Task.sleep(for: .milliseconds(1)) }
         close(accepted)
     }
 

@@ -2,24 +2,31 @@ import CLinux
 import Kernel
 import SAL
 
+/// A value that a loop notes and a test reads. What orders the two may be a byte through the system, which the thread sanitizer does not see.
+@propertyWrapper struct Noted<Value> {
+    let projectedValue: Guarded<Value>
+    var wrappedValue: Value {
+        get { projectedValue.withLock { $0 } }
+        nonmutating set { projectedValue.withLock { $0 = newValue } }
+    }
+    init(wrappedValue: Value) { projectedValue = Guarded(wrappedValue) }
+}
+
 /// A handler that keeps what it is told, takes at most `window` bytes, and can be waited for.
 final class Probe: ByteStreamHandler, @unchecked Sendable {
-    // @unchecked: used on its loop only, and read by the test after `wait` has returned there.
-    var received: [UInt8] = []
-    var isOpen = false
-    var isClosed = false
-    var error: SocketError?
-    var writableCount = 0
-    var window = Int.max
+    // @unchecked: what the test reads has locks of its own, the rest is used on the loop only.
+    @Noted var received: [UInt8] = []
+    @Noted var isOpen = false
+    @Noted var isClosed = false
+    @Noted var error: SocketError?
+    @Noted var writableCount = 0
+    @Noted var window = Int.max
     /// How often bytes were offered.
-    var offers = 0
+    @Noted var offers = 0
     /// What it does in the midst of taking.
     var onReceive: ((Probe) -> Void)?
     var onOpen: (() -> Void)?
     var onWritable: (() -> Void)?
-    /// Whether it has ended, for any thread.
-    var hasEnded: Bool { end.withLock { $0 } }
-    private let end = Guarded(false)
     private var condition: (@Sendable (Probe) -> Bool)?
     private var waiter: CheckedContinuation<Void, Never>?
     /// What a continuation orders, the thread sanitizer does not see if it is resumed before its task waits; this it sees.
@@ -29,7 +36,7 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
     func received(_ bytes: Span<UInt8>) -> Int {
         let count = min(bytes.count, window)
         if window != .max { window -= count }
-        for index in 0..<count { received.append(bytes[index]) }
+        $received.withLock { received in for index in 0..<count { received.append(bytes[index]) } }
         offers += 1
         onReceive?(self)
         check()
@@ -42,7 +49,6 @@ final class Probe: ByteStreamHandler, @unchecked Sendable {
         self.error = error
         onOpen = nil
         onWritable = nil
-        end.withLock { $0 = true }
         check()
     }
     private func check() {
