@@ -187,6 +187,51 @@ import Testing
         }
     }
 
+    /// A store that remembers what was made to last.
+    private final class WatchedStore: MQTTStore {
+        private let state = Guarded((received: Set<UInt16>(), lasting: Set<UInt16>()))
+        var lasting: Set<UInt16> { state.withLock { $0.lasting } }
+        func load() -> [MQTTStoredMessage] { [] }
+        func loadReceived() -> [UInt16] { [] }
+        func put(_ number: UInt32, header: Span<UInt8>, packet: Span<UInt8>) {}
+        func update(_ number: UInt32, header: Span<UInt8>) {}
+        func remove(_ number: UInt32) {}
+        func addReceived(_ packetID: UInt16) { state.withLock { _ = $0.received.insert(packetID) } }
+        func removeReceived(_ packetID: UInt16) { state.withLock { _ = $0.received.remove(packetID) } }
+        func removeAllReceived() { state.withLock { $0.received = [] } }
+        func commit() { state.withLock { $0.lasting.formUnion($0.received) } }
+    }
+
+    /// What has QoS 2 is kept to be delivered before its reader has it, and not while it waits for one.
+    @Test func aMessageIsNotedBeforeItsReaderGetsIt() async throws {
+        try await TestBroker.with { broker in
+            let store = WatchedStore()
+            let client = try MQTTClient(
+                toOneOf: [Endpoint(host: "127.0.0.1", port: broker.port)],
+                over: LinuxNetwork(loop: broker.loopForClients),
+                configuration: MQTTConfiguration(clientID: Array("noted".utf8)),
+                store: store
+            )
+            try await client.connect()
+            let messages = try await client.subscribe(to: "noted", qos: .exactlyOnce)
+            let writer = try await connect(broker, "writer")
+            for number in 0..<3 { try await writer.publish("\(number)", to: "noted", qos: .exactlyOnce) }
+            // They come in order: when the one to another topic is here, so are they.
+            let last = await client.messages(matching: "last")
+            _ = try await client.requestSubscriptions([("last", MQTTSubscriptionOptions(.atMostOnce))])
+            try await writer.publish("x", to: "last", qos: .exactlyOnce)
+            var lastIterator = last.makeAsyncIterator()
+            _ = await lastIterator.next()
+            #expect(store.lasting.isEmpty)
+            var iterator = messages.makeAsyncIterator()
+            for _ in 0..<3 {
+                _ = await iterator.next()
+                #expect(store.lasting.count == 3)
+            }
+            await client.disconnect()
+        }
+    }
+
     @Test func aConnectionLivesAsLongAsItsBody() async throws {
         try await TestBroker.with { broker in
             let code = try await MQTTClient.withConnection(

@@ -36,14 +36,143 @@ import Testing
         }
     }
 
-    @Test func aServerThatIsNoWebSocketIsTold() async throws {
-        try await TestBroker.with { broker in
-            let client = try client(broker, "ws://127.0.0.1:\(broker.port)/mqtt")
-            let error = await #expect(throws: MQTTError.self) { try await client.connect() }
-            switch error {
-            case .webSocket, .closedByServer, .transport: break
-            default: Issue.record("\(String(describing: error))")
+    /// What a server may answer to the request for a WebSocket (RFC 6455, 4.1).
+    @Test(
+        arguments: [
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", .refused(status: 404)),
+            ("HTTP/1.1 200 OK\r\n\r\n", .refused(status: 200)), ("SSH-2.0-server\r\n", .noWebSocket),
+            (
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+                .noWebSocket
+            ),
+            ("HTTP/1.1 101 Switching Protocols\r\nX: \(String(repeating: "x", count: 9_000))\r\n\r\n", .noWebSocket),
+        ] as [(String, WebSocketError)]
+    )
+    func aServerThatIsNoWebSocketIsTold(answer: String, expected: WebSocketError) async throws {
+        let listener = try RawListener()
+        let serving = Task { await listener.serve(Array(answer.utf8)) }
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        let client = try MQTTClient(
+            url: try #require(MQTTURL("ws://127.0.0.1:\(listener.port)/mqtt")),
+            loop: loop,
+            configuration: MQTTConfiguration(clientID: Array("web".utf8)),
+            reconnects: false
+        )
+        await #expect(throws: MQTTError.webSocket(expected)) { try await client.connect() }
+        await serving.value
+    }
+
+    @Test(arguments: ["mqtt", "ws"])
+    func aProxyIsGoneThrough(scheme: String) async throws {
+        try await TestBroker.with(webSockets: true) { broker in
+            let loop = broker.loopForClients
+            let proxy = try await TunnelProxy.start(on: loop, authorization: "Basic dXNlcjp3b3Jk")
+            let port = scheme == "ws" ? broker.webSocketPort : broker.port
+            let url = try #require(MQTTURL("\(scheme)://127.0.0.1:\(port)"))
+            let tunnel = HTTPProxyNetwork(
+                over: LinuxNetwork(loop: loop),
+                proxy: Endpoint(host: "127.0.0.1", port: proxy.port),
+                userName: "user",
+                password: "word"
+            )
+            let client = MQTTClient(
+                to: url.endpoint,
+                over: try url.network(over: tunnel),
+                configuration: MQTTConfiguration(clientID: Array("tunnel".utf8)),
+                reconnects: false
+            )
+            try await client.connect()
+            let messages = try await client.subscribe(to: "through")
+            try await client.publish("hello", to: "through")
+            var iterator = messages.makeAsyncIterator()
+            #expect(await iterator.next().map { Array($0.payload) } == Array("hello".utf8))
+            #expect(proxy.requests == ["CONNECT 127.0.0.1:\(port) HTTP/1.1"])
+            await client.disconnect()
+            // Without the login it is refused.
+            let stranger = MQTTClient(
+                to: url.endpoint,
+                over: HTTPProxyNetwork(
+                    over: LinuxNetwork(loop: loop),
+                    proxy: Endpoint(host: "127.0.0.1", port: proxy.port)
+                ),
+                configuration: MQTTConfiguration(clientID: Array("stranger".utf8)),
+                reconnects: false
+            )
+            await #expect(throws: MQTTError.transport(.refused(code: 407))) { try await stranger.connect() }
+            await proxy.stop()
+        }
+    }
+}
+
+/// An HTTP proxy that knows CONNECT only.
+private final class TunnelProxy: Sendable {
+    let port: UInt16
+    private let listener: Listener
+    private let serving: Task<Void, Never>
+    private let seen = Guarded<[String]>([])
+
+    /// The request lines of those it has let through.
+    var requests: [String] { seen.withLock { $0 } }
+
+    static func start(on loop: EventLoop, authorization: String) async throws -> TunnelProxy {
+        let network = LinuxNetwork(loop: loop)
+        let listener = try await Listener.open(at: SocketAddress(address: .loopbackIPv4, port: 0), over: network)
+        return TunnelProxy(listener, try #require(listener.localAddress?.port), network, authorization)
+    }
+
+    private init(_ listener: Listener, _ port: UInt16, _ network: LinuxNetwork, _ authorization: String) {
+        self.listener = listener
+        self.port = port
+        let seen = seen
+        serving = Task {
+            await withDiscardingTaskGroup { group in
+                do {
+                    for try await connection in listener.connections {
+                        group.addTask { try? await Self.serve(connection, network, authorization, seen) }
+                    }
+                } catch { Issue.record(error) }
             }
         }
+    }
+
+    private static func serve(
+        _ client: Connection,
+        _ network: LinuxNetwork,
+        _ authorization: String,
+        _ seen: Guarded<[String]>
+    ) async throws {
+        var head = ""
+        while !head.hasSuffix("\r\n\r\n") {
+            head += String(decoding: try await client.read(exactly: 1, .seconds(10)), as: UTF8.self)
+        }
+        let lines = head.split(separator: "\r\n")
+        guard lines.contains("Proxy-Authorization: \(authorization)") else {
+            try await client.write(Array("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n".utf8))
+            return await client.close()
+        }
+        seen.withLock { $0.append(String(lines[0])) }
+        let target = lines[0].split(separator: " ")[1].split(separator: ":")
+        let server = try await Connection.open(
+            to: Endpoint(host: String(target[0]), port: UInt16(target[1]) ?? 0),
+            over: network
+        )
+        try await client.write(Array("HTTP/1.1 200 Connection established\r\n\r\n".utf8))
+        await withTaskGroup(of: Void.self) { group in
+            for (from, to) in [(client, server), (server, client)] {
+                group.addTask {
+                    while let bytes = try? await from.read(.seconds(30)), !bytes.isEmpty {
+                        guard (try? await to.write(bytes)) != nil else { break }
+                    }
+                    await to.close()
+                }
+            }
+        }
+    }
+
+    func stop() async {
+        await listener.close()
+        serving.cancel()
     }
 }
