@@ -24,7 +24,7 @@ public enum MQTTConnectionState: Equatable, Sendable {
 /// delivered to each reader in the order of their arrival; with QoS 1 and a broken connection, one that was not acknowledged comes again, before those
 /// that follow it.
 public actor MQTTClient {
-    private var core: ClientCore { coreOnLoop.value }
+    var core: ClientCore { coreOnLoop.value }
     nonisolated let coreOnLoop: LoopConfined<ClientCore>
     nonisolated let loop: EventLoop
 
@@ -403,7 +403,7 @@ public actor MQTTClient {
     }
 
     /// Makes a request, when there is room for it, and waits for the answer.
-    private func ask(
+    func ask(
         _ core: ClientCore,
         _ request: () throws(MQTTError) -> MQTTRequestID
     ) async throws(MQTTError) -> MQTTAnswer {
@@ -431,81 +431,6 @@ public actor MQTTClient {
             loop.execute { buffer.value.cancel(reader.value) }
         }
     }
-
-    // MARK: Requests and replies
-
-    /// Publishes a request, and returns the reply (MQTT 5.0, 4.10), or throws ``MQTTError/noReply`` if none comes in time. Replies come to a topic of this client's own,
-    /// which is subscribed to at the first request: what the server says response topics start with, or `apus/CLIENT/replies`.
-    public func request(
-        _ payload: [UInt8],
-        to topic: String,
-        qos: QoS = .atLeastOnce,
-        properties: MQTTProperties = MQTTProperties(),
-        timeout: Duration = Duration(secondsComponent: 10, attosecondsComponent: 0)
-    ) async throws(MQTTError) -> MQTTMessage {
-        let core = self.core
-        let replyTopic = try await subscribeToReplies(core)
-        let number = UInt64.random(in: .min ... .max)
-        var properties = properties
-        properties.set(.responseTopic, to: replyTopic)
-        properties.set(.correlationData, to: (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * UInt64($0))) })
-        let box = coreOnLoop
-        let loop = self.loop
-        let result = await withTaskCancellationHandler {
-            await Resumer.wait(on: self) { resumer in
-                let waiter = ReplyWaiter(on: loop, timeout: timeout, resumer)
-                core.replies[number] = waiter
-                do throws(MQTTError) {
-                    let request = try core.connection.publish(
-                        topic: topic.utf8.span,
-                        payload: payload.span,
-                        qos: qos,
-                        properties: properties
-                    )
-                    if let request { core.waiters.add(request, .reply(waiter)) }
-                } catch { waiter.finish(.failure(error)) }
-            }
-        } onCancel: {
-            loop.execute { box.value.replies[number]?.finish(.failure(.cancelled)) }
-        }
-        core.replies[number] = nil
-        guard let result else { throw .noReply }
-        return try result.get()
-    }
-
-    private func subscribeToReplies(_ core: ClientCore) async throws(MQTTError) -> [UInt8] {
-        if let topic = core.replyTopic { return topic }
-        guard core.connection.configuration.version == .v5_0 else { throw .invalidConnectOptions }
-        guard core.connection.isConnected else { throw .notConnected }
-        var topic = core.info?.properties.bytes(of: .responseInformation) ?? []
-        if topic.isEmpty { topic = Array("apus/".utf8) + core.connection.configuration.clientID }
-        topic += Array("/replies".utf8)
-        let filter = topic
-        let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
-            try core.connection.subscribe(to: filter.span, options: MQTTSubscriptionOptions(.atLeastOnce))
-        }
-        if let code = answer.codes.first, code >= 0x80 {
-            throw .subscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code)))
-        }
-        core.replyTopic = topic
-        return topic
-    }
-
-    /// Answers requests to a topic filter, one after another, with what `body` returns for each, until the task is cancelled or the client disconnects.
-    /// What comes without a response topic is given to `body` too, and what it returns is dropped.
-    public nonisolated func serve(
-        _ filter: String,
-        qos: QoS = .atLeastOnce,
-        _ body: (MQTTMessage) async throws -> [UInt8]
-    ) async throws {
-        for await message in try await subscribe(to: filter, qos: qos) {
-            let payload = try await body(message)
-            guard let topic = message.properties.responseTopic else { continue }
-            var properties = MQTTProperties()
-            properties.set(.correlationData, to: message.properties.correlationData)
-            try await publish(payload, to: topic, qos: qos, properties: properties)
-        }
-    }
 }
 
 /// What a function that is told of messages is known by.
@@ -513,92 +438,8 @@ public struct MQTTHandlerID: Sendable {
     let id: UInt64
 }
 
-/// A message to publish.
-public struct MQTTPublish: Sendable {
-    /// The topic name, UTF-8.
-    public var topic: [UInt8]
-    /// The payload.
-    public var payload: [UInt8]
-    /// The guarantee.
-    public var qos: QoS
-    /// Whether the server keeps it for new subscribers.
-    public var isRetained: Bool
-    /// What else is told of it (5.0).
-    public var properties: MQTTProperties
-
-    /// A message from its parts.
-    public init(
-        _ payload: [UInt8],
-        to topic: String,
-        qos: QoS = .atLeastOnce,
-        isRetained: Bool = false,
-        properties: MQTTProperties = MQTTProperties()
-    ) {
-        self.topic = Array(topic.utf8)
-        self.payload = payload
-        self.qos = qos
-        self.isRetained = isRetained
-        self.properties = properties
-    }
-}
-
 /// Something that has happened or not. Confined to the loop.
 final class Flag {
     var isSet = false
-}
-
-/// The messages of a subscription, in the order of their arrival. For one reader at a time.
-///
-/// The sequence ends when the client is disconnected or unsubscribes, or the reading task is cancelled.
-public final class MQTTSubscription: AsyncSequence, Sendable {
-    /// The topic filter.
-    public let filter: String
-    private let client: MQTTClient
-    let buffer: LoopConfined<MessageBuffer>
-    let grantedCode = Guarded<UInt8?>(nil)
-    private let loop: EventLoop
-
-    init(client: MQTTClient, buffer: LoopConfined<MessageBuffer>, loop: EventLoop, filter: String) {
-        self.client = client
-        self.buffer = buffer
-        self.loop = loop
-        self.filter = filter
-    }
-
-    deinit {
-        let (client, buffer) = (client, buffer)
-        loop.execute { client.assumeIsolated { $0.abandon(buffer.value) } }
-    }
-
-    /// The guarantee that the server granted; `nil` for ``MQTTClient/messages(matching:limit:whenFull:)``.
-    public var granted: QoS? { grantedCode.withLock { $0 }.flatMap { QoS(rawValue: $0) } }
-
-    /// How many messages were dropped since the reader was too slow.
-    public var droppedCount: Int {
-        get async { await loop.call { [buffer] in buffer.value.droppedCount } }
-    }
-
-    /// Reads the messages; what one hop to the client's loop brings is kept for the next calls.
-    public struct Iterator: AsyncIteratorProtocol {
-        let subscription: MQTTSubscription
-        private var batch: [MQTTMessage] = []
-        private var next = 0
-
-        init(_ subscription: MQTTSubscription) { self.subscription = subscription }
-
-        /// The next message; `nil` at the end.
-        public mutating func next() async -> MQTTMessage? {
-            if next == batch.count {
-                batch = await subscription.client.read(subscription.buffer)
-                next = 0
-            }
-            guard next < batch.count else { return nil }
-            defer { next += 1 }
-            return batch[next]
-        }
-    }
-
-    /// A reader of the messages.
-    public func makeAsyncIterator() -> Iterator { Iterator(self) }
 }
 #endif
