@@ -54,6 +54,9 @@ public struct MQTTConfiguration: Sendable {
     public var connectProperties = MQTTProperties()
     /// A login in several steps (5.0).
     public var authentication: (any MQTTAuthentication)?
+    /// Whether a server of 3.1.1 has shared subscriptions, which it cannot say itself. Mosquitto and EMQX have; RabbitMQ grants them and then delivers
+    /// nothing, so unless this is set they fail with ``MQTTError/unsupportedByServer(_:)``. One of 5.0 says it.
+    public var hasSharedSubscriptions = false
     #endif
 
     /// A will: the message that the server publishes in the client's name when the connection breaks (MQTT 5.0, 3.1.2.5).

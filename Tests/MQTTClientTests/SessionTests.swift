@@ -271,6 +271,28 @@ func message(_ topic: String, _ payload: String, qos: QoS = .atMostOnce) -> MQTT
         #expect(driver.sent() == [0x32, 6, 0, 1, 0x61, 0, 1, 0x78])
     }
 
+    /// What 3.1.1 does not have is refused, and not left out; a shared subscription, unless the server is known to have them.
+    @Test func refusesOptionsOf5() throws {
+        var driver = Driver()
+        try driver.connect()
+        let changes: [(inout MQTTSubscriptionOptions) -> Void] = [
+            { $0.noLocal = true }, { $0.retainAsPublished = true }, { $0.retainHandling = .doNotSend },
+            { $0.identifier = 1 },
+        ]
+        for change in changes {
+            var options = MQTTSubscriptionOptions()
+            change(&options)
+            #expect(throws: MQTTError.invalidProperties) {
+                _ = try driver.session.subscribe(to: [0x61].span, options: options)
+            }
+        }
+        #expect(throws: MQTTError.unsupportedByServer(.sharedSubscriptions)) { _ = try driver.subscribe("$share/g/a") }
+        driver.session.configuration.hasSharedSubscriptions = true
+        _ = try driver.subscribe("$share/g/a")
+        let packet = driver.sent()
+        #expect(packet == [0x82, 15, 0, 1, 0, 10] + Array("$share/g/a".utf8) + [1])
+    }
+
     @Test func refusesRequestsThatTheStandardForbids() throws {
         var driver = Driver { $0.queue.bytes = 100 }
         try driver.connect()

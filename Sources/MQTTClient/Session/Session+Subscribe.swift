@@ -63,13 +63,19 @@ extension MQTTSession {
     private func check(_ filter: Span<UInt8>, _ options: MQTTSubscriptionOptions) throws(MQTTError) {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         #if os(Linux) || MQTT5
+        // What 3.1.1 does not have would be left out without a word.
+        guard isVersion5 || options.identifier == nil && options.byte == options.qos.rawValue else {
+            throw .invalidProperties
+        }
         if let identifier = options.identifier {
             guard identifier > 0, identifier <= VariableByteInteger.maximum else { throw .invalidProperties }
             guard limits.hasSubscriptionIdentifiers else { throw .unsupportedByServer(.subscriptionIdentifiers) }
         }
         let isShared = TopicFilter.isShared(filter)
         if isShared {
-            guard limits.hasSharedSubscriptions else { throw .unsupportedByServer(.sharedSubscriptions) }
+            guard isVersion5 ? limits.hasSharedSubscriptions : configuration.hasSharedSubscriptions else {
+                throw .unsupportedByServer(.sharedSubscriptions)
+            }
             // One's own messages cannot be left out of what others share (MQTT-3.8.3-4).
             guard !options.noLocal else { throw .invalidProperties }
         }

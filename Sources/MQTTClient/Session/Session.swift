@@ -371,7 +371,7 @@ public struct MQTTSession: ~Copyable {
         }
         if type == .publish { return try receivePublish(bytes, header) }
         // The flags are reserved (2.1.3).
-        guard firstByte & 0x0F == (type == .pubrel ? 2 : 0) else {
+        guard firstByte & 0x0F == (type == .pubrel || type == .subscribe || type == .unsubscribe ? 2 : 0) else {
             throw .protocolViolation(.malformedPacket(firstByte: firstByte))
         }
         switch type {
