@@ -242,8 +242,8 @@ private func socketsTo(_ port: UInt16) -> Int {
 }
 
 extension MQTTMessage {
-    fileprivate var text: String { String(decoding: payload, as: UTF8.self) }
-    fileprivate var topicText: String { String(decoding: topic, as: UTF8.self) }
+    var text: String { String(decoding: payload, as: UTF8.self) }
+    var topicText: String { String(decoding: topic, as: UTF8.self) }
 }
 
 extension MQTTClient {

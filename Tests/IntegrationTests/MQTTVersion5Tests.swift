@@ -37,7 +37,7 @@ import Testing
             }
             var numbers: [Int] = []
             for await message in messages {
-                numbers.append(Int(String(decoding: message.payload, as: UTF8.self)) ?? -1)
+                numbers.append(Int(message.text) ?? -1)
                 if numbers.count == 2_000 { break }
             }
             try await writing.value
@@ -100,7 +100,7 @@ import Testing
             for number in 0..<30 { try await client.publish("\(number)", to: "alias/\(number % 7)") }
             var topics: [String] = []
             for await message in messages {
-                topics.append(String(decoding: message.topic, as: UTF8.self))
+                topics.append(message.topicText)
                 if topics.count == 30 { break }
             }
             #expect(topics == (0..<30).map { "alias/\($0 % 7)" })
@@ -184,6 +184,40 @@ import Testing
             }
             try await publisher.flush()
             #expect(await eventually { count.withLock { $0 } == 2_500 })
+        }
+    }
+
+    /// Tasks on other threads publish and subscribe at the same time: each gets its own answer.
+    @Test func aPublishFromEachOfManyTasks() async throws {
+        try await TestBroker.with { broker in
+            let client = try await connect(broker, "one") { $0.keepAliveSeconds = 1 }
+            let messages = try await client.subscribe(to: "tasks/+", limit: 4_000)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for task in 0..<20 {
+                    group.addTask {
+                        for number in 0..<50 {
+                            let qos = QoS(rawValue: UInt8(1 + number % 2)) ?? .atLeastOnce
+                            try await client.publish("\(number)", to: "tasks/\(task)", qos: qos)
+                        }
+                        let own = try await client.subscribe(to: "own/\(task)")
+                        #expect(own.granted == .atLeastOnce)
+                        try await client.unsubscribe(own)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            var last: [String: Int] = [:]
+            var count = 0
+            for await message in messages {
+                count += 1
+                let number = try #require(Int(message.text))
+                // In order for each topic, and none missing.
+                #expect(number == (last[message.topicText] ?? -1) + 1)
+                last[message.topicText] = number
+                if count == 1_000 { break }
+            }
+            #expect(last.count == 20)
+            #expect(await client.waitingCount == 0)
         }
     }
 

@@ -1,6 +1,7 @@
 import Kernel
 import MQTTClient
 import SAL
+import SecureTransport
 import Testing
 
 /// MQTT over WebSocket, at a real broker and by way of a real proxy.
@@ -62,6 +63,69 @@ import Testing
         )
         await #expect(throws: MQTTError.webSocket(expected)) { try await client.connect() }
         await serving.value
+    }
+
+    /// Frames and packets need not begin and end together, and pings may come between the fragments of a message (RFC 6455, 5.4); a frame of text is the
+    /// end (MQTT 5.0, 6.0).
+    @Test(arguments: [1, 2, 3, 7, 1_000]) func framesAreNotPackets(size: Int) async throws {
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        let listener = try await Listener.open(
+            at: SocketAddress(address: .loopbackIPv4, port: 0),
+            over: LinuxNetwork(loop: loop)
+        )
+        let port = try #require(listener.localAddress?.port)
+        let client = try MQTTClient(
+            url: try #require(MQTTURL("ws://127.0.0.1:\(port)/mqtt")),
+            loop: loop,
+            configuration: MQTTConfiguration(clientID: Array("web".utf8)),
+            reconnects: false
+        )
+        let messages = await client.messages(matching: "#")
+        let serving = Task { () -> String in
+            let server = try #require(try await listener.accept())
+            var head = ""
+            while !head.hasSuffix("\r\n\r\n") {
+                head += String(decoding: try await server.read(exactly: 1, .seconds(10)), as: UTF8.self)
+            }
+            let key = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix("sec-websocket-key: ") }?
+                .dropFirst(19)
+            let digest = Digest.sha1(Array("\(key ?? "")258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8).span)
+            let accept = String(decoding: Base64.encode(digest.span), as: UTF8.self)
+            let answer =
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                + "Sec-WebSocket-Accept: \(accept)\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+            var frames = Array(answer.utf8)
+            // CONNACK and three messages, in fragments of one message, with a ping after each.
+            let packets: [UInt8] = [0x20, 2, 0, 0] + (0..<3).flatMap { [0x30, 4, 0, 1, 0x61, 0x30 + $0] }
+            for start in stride(from: 0, to: packets.count, by: size) {
+                let end = min(start + size, packets.count)
+                let opcode: UInt8 = start == 0 ? 2 : 0
+                frames += [(end == packets.count ? 0x80 : 0) | opcode, UInt8(end - start)] + packets[start..<end]
+                frames += [0x89, 1, 0x70]
+            }
+            try await server.write(frames)
+            _ = try await server.read(.seconds(10))
+            try await server.write([0x81, 2, 0x68, 0x69])
+            while let bytes = try? await server.read(.seconds(10)), !bytes.isEmpty {}
+            await server.close()
+            return head
+        }
+        try await client.connect()
+        var payloads = ""
+        for await message in messages {
+            payloads += String(decoding: message.payload, as: UTF8.self)
+            if payloads.count == 3 { break }
+        }
+        #expect(payloads == "012")
+        for await state in client.states {
+            guard case .disconnected(let error) = state else { continue }
+            #expect(error == .webSocket(.textFrame))
+            break
+        }
+        let head = try await serving.value
+        #expect(head.contains("Sec-WebSocket-Protocol: mqtt\r\n") && head.contains("Sec-WebSocket-Version: 13\r\n"))
+        await listener.close()
     }
 
     @Test(arguments: ["mqtt", "ws"])

@@ -273,6 +273,7 @@ struct MalformedPacket: CustomTestStringConvertible, Sendable {
         MalformedPacket("UNSUBACK with two codes for one filter", .v5, [0xB0, 5, 0, 4, 0, 0, 0]),
         MalformedPacket("PINGRESP that is too long", [0xD0, 1, 0]),
         MalformedPacket("DISCONNECT whose properties end early", .v5, [0xE0, 3, 0, 4, 0x1F]),
+        MalformedPacket("DISCONNECT with bytes behind its properties", .v5, [0xE0, 3, 0, 0, 0]),
         MalformedPacket(
             "DISCONNECT with a property of PUBLISH",
             .v5,

@@ -78,7 +78,7 @@ final class ScriptedBroker: StreamListenerHandler, @unchecked Sendable {
         case .pubrec: return [0x62, 2, body[0], body[1]]
         case .pubrel: return [0x70, 2, body[0], body[1]]
         case .subscribe:
-            return [0x90, isVersion5 ? 4 : 3, body[0], body[1]] + (isVersion5 ? [0] : []) + [body.last! & 3]
+            return [0x90, isVersion5 ? 4 : 3, body[0], body[1]] + (isVersion5 ? [0] : []) + [(body.last ?? 0) & 3]
         case .unsubscribe: return isVersion5 ? [0xB0, 4, body[0], body[1], 0, 0] : [0xB0, 2, body[0], body[1]]
         case .pingreq: return [0xD0, 0]
         default: return []

@@ -58,6 +58,15 @@ import Testing
         #expect(!isValid)
     }
 
+    @Test func refusesWhatItsLengthCannotSay() {
+        for count in [65_535, 65_536] {
+            let text = [UInt8](repeating: 0x61, count: count)
+            let isName = TopicFilter.isValidName(text.span)
+            let isFilter = TopicFilter.isValid(text.span)
+            #expect(isName == (count == 65_535) && isFilter == (count == 65_535))
+        }
+    }
+
     /// Rows of the Unicode standard's table 3-7 and of Markus Kuhn's decoder stress test.
     @Test(
         arguments: [

@@ -472,45 +472,6 @@ import Testing
 
     // MARK: What a server may not send
 
-    /// Each is against MQTT 5.0, and the server is told so with the reason code.
-    @Test(
-        arguments: [
-            // Flags and types.
-            ([0xE1, 0], 0x81), ([0x60, 2, 0, 1], 0x81), ([0xC0, 0], 0x82), ([0x10, 0], 0x82), ([0xF0, 0], 0x82),
-            // A second CONNACK.
-            ([0x20, 3, 0, 0, 0], 0x82),
-            // The properties' length: over the packet, under it, none, longer than it need be.
-            ([0x30, 4, 0, 1, 0x61, 9], 0x81), ([0x40, 5, 0, 1, 0, 3, 0], 0x81), ([0xE0, 3, 0, 0, 0], 0x81),
-            ([0x30, 3, 0, 1, 0x61], 0x81), ([0x30, 5, 0, 1, 0x61, 0x80, 0], 0x81),
-            // Properties that do not exist, do not belong there, are cut, are there twice, have a value that is not allowed.
-            ([0x30, 6, 0, 1, 0x61, 2, 0x04, 0], 0x81), ([0x30, 7, 0, 1, 0x61, 3, 0x21, 0, 1], 0x81),
-            ([0x30, 6, 0, 1, 0x61, 2, 0x02, 0], 0x81), ([0x30, 8, 0, 1, 0x61, 4, 1, 0, 1, 0], 0x82),
-            ([0x30, 6, 0, 1, 0x61, 2, 1, 2], 0x82), ([0x30, 7, 0, 1, 0x61, 3, 0x23, 0, 0], 0x82),
-            ([0x30, 6, 0, 1, 0x61, 2, 0x0B, 0], 0x82),
-            // Text that is none: not UTF-8, with a null character, a response topic with a wildcard.
-            ([0x30, 8, 0, 1, 0x61, 4, 3, 0, 1, 0xFF], 0x81), ([0x30, 8, 0, 1, 0x61, 4, 3, 0, 1, 0], 0x81),
-            ([0x30, 8, 0, 1, 0x61, 4, 8, 0, 1, 0x23], 0x82),
-            // Topics: none, a wildcard. QoS 3; DUP without QoS.
-            ([0x30, 3, 0, 0, 0], 0x81), ([0x30, 4, 0, 1, 0x2B, 0], 0x81), ([0x36, 6, 0, 1, 0x61, 0, 1, 0], 0x81),
-            ([0x38, 4, 0, 1, 0x61, 0], 0x81),
-            // An alias that stands for nothing, and one over the maximum.
-            ([0x30, 6, 0, 0, 3, 0x23, 0, 1], 0x94), ([0x30, 7, 0, 1, 0x61, 3, 0x23, 0, 99], 0x94),
-            // SUBACK and UNSUBACK without codes.
-            ([0x90, 3, 0, 1, 0], 0x81), ([0xB0, 3, 0, 1, 0], 0x81), ([0x90, 4, 0, 1, 0, 3], 0x81),
-            // AUTH, though none was begun.
-            ([0xF0, 2, 0x18, 0], 0x82),
-        ] as [([UInt8], UInt8)]
-    )
-    func refusesWhatAServerMayNotSend(bytes: [UInt8], reason: UInt8) throws {
-        var driver = try connected()
-        let error = #expect(throws: MQTTError.self) { try driver.receive(bytes) }
-        guard case .protocolViolation = error else {
-            Issue.record("\(String(describing: error))")
-            return
-        }
-        #expect(driver.sent() == [0xE0, 1, reason])
-    }
-
     /// MQTT-3.1.2-29.
     @Test(
         arguments: [
@@ -524,13 +485,5 @@ import Testing
         #expect(driver.sent() == [0xE0, 1, 0x82])
         var patient = try connected()
         try patient.receive(bytes)
-    }
-
-    @Test func aPacketOverTheLimitIsRefusedBeforeItHasArrived() throws {
-        var driver = try connected { $0.maximumPacketBytes = 1_000 }
-        #expect(throws: MQTTError.packetTooLarge(bytes: 1_003, limit: 1_000)) {
-            try driver.receive([0x30, 0xE8, 0x07])
-        }
-        #expect(driver.sent() == [0xE0, 1, 0x95])
     }
 }
