@@ -244,7 +244,7 @@ struct MalformedPacket: CustomTestStringConvertible, Sendable {
     private static let wrongAcknowledgements: [MalformedPacket] = [
         unexpected("PUBREC for QoS 1", [0x50, 2, 0, 1]),
         unexpected("PUBCOMP for QoS 1", [0x70, 2, 0, 1]),
-        unexpected("PUBACK for QoS 2", [0x40, 2, 0, 2]),
+        unexpected("PUBACK for QoS 2", .v5, [0x40, 2, 0, 2]),
         unexpected("SUBACK for UNSUBSCRIBE", .v3, [0x90, 3, 0, 4, 0]),
         unexpected("SUBACK for UNSUBSCRIBE, 5.0", .v5, [0x90, 4, 0, 4, 0, 0]),
         unexpected("UNSUBACK for SUBSCRIBE", .v3, [0xB0, 2, 0, 3]),

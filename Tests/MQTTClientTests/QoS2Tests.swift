@@ -68,14 +68,32 @@ import Testing
     }
 
     @Test func aWrongAcknowledgementIsAgainstTheStandard() throws {
-        for (qos, packet) in [(QoS.atLeastOnce, 0x50), (.atLeastOnce, 0x70), (.exactlyOnce, 0x40)] as [(QoS, UInt8)] {
-            var driver = Driver()
+        for (version, qos, packet) in [
+            (.v3_1_1, .atLeastOnce, 0x50), (.v3_1_1, .atLeastOnce, 0x70), (.v5_0, .exactlyOnce, 0x40),
+        ] as [(MQTTVersion, QoS, UInt8)] {
+            var driver = Driver { $0.version = version }
             try driver.connect()
             _ = try driver.publish("x", qos: qos)
             _ = driver.sent()
             #expect(throws: MQTTError.protocolViolation(.unexpectedPacket(firstByte: packet))) {
                 try driver.receive([packet, 2, 0, 1])
             }
+        }
+    }
+
+    /// RabbitMQ up to 3.12 takes a message with QoS 2 as one with QoS 1, and cannot say so before.
+    @Test func aServerOf311MayTakeItWithQoS1() throws {
+        var driver = Driver()
+        try driver.connect()
+        _ = try driver.publish("x", qos: .exactlyOnce)
+        _ = try driver.publish("y", qos: .exactlyOnce)
+        _ = driver.sent()
+        try driver.receive([0x40, 2, 0, 1])
+        #expect(driver.events.last == .published(1, .success))
+        // Not after it has begun with QoS 2.
+        try driver.receive([0x50, 2, 0, 2])
+        #expect(throws: MQTTError.protocolViolation(.unexpectedPacket(firstByte: 0x40))) {
+            try driver.receive([0x40, 2, 0, 2])
         }
     }
 

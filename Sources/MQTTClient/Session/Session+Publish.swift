@@ -392,7 +392,9 @@ extension MQTTSession {
             return nil
         }
         let isQoS2 = publishes.firstByte(place) & 0x04 != 0
-        guard isQoS2 == (type != .puback) else {
+        // RabbitMQ up to 3.12, which has QoS 1 at most, acknowledges a message with QoS 2 as one with QoS 1. A server of 5.0 says what it has.
+        let isDowngraded = isQoS2 && type == .puback && !isVersion5 && publishes.state(place) == .sent
+        guard isQoS2 == (type != .puback) || isDowngraded else {
             throw .protocolViolation(.unexpectedPacket(firstByte: firstByte))
         }
         let number = publishes.number(place)
