@@ -41,6 +41,7 @@ test: install peers lint embedded firmware ## Everything that must hold: lint, e
 
 .PHONY: unit
 unit: build peers firmware ## The test suite alone, without sanitizers
+	$(SWIFT) build -c release --product mqtt-allocations
 	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 $(SWIFT) test
 
 .PHONY: lint

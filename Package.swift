@@ -120,6 +120,13 @@ let package = Package(
             path: "Tests/MQTTSurvivor",
             swiftSettings: hosted
         ),
+        .target(name: "CAllocations", path: "Tests/CAllocations"),
+        .executableTarget(
+            name: "mqtt-allocations",
+            dependencies: ["MQTTClient", "SAL", "Kernel", "CAllocations"],
+            path: "Tests/MQTTAllocations",
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "SALTests",
             dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux", "CNamespaces"],

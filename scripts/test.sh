@@ -9,6 +9,8 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 step "Build"
 swift build --build-tests
 swift build
+# What counts its allocations does so as users build it.
+swift build -c release --product mqtt-allocations
 
 step "Tests"
 # More at once than this would be late for peers that wait for them.

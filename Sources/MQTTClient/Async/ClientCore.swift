@@ -184,8 +184,7 @@ final class ClientCore: MQTTConnectionHandler {
         }
         var isHeard = matching > 0
         // What is kept for a reader is noted when the reader gets it.
-        let isListenedTo = !listeners.isEmpty || buffers.contains { $0.hasReader }
-        if message.receipt.isQoS2, isListenedTo { connection.noteDeliveries([message]) }
+        if message.receipt.isQoS2, !listeners.isEmpty { connection.noteDeliveries([message]) }
         if !replies.isEmpty, takeReply(message) { isHeard = true }
         for listener in listeners where TopicFilter.matches(listener.filter.span, topic: topic.span) {
             isHeard = true
@@ -213,10 +212,17 @@ final class ClientCore: MQTTConnectionHandler {
         connection.acknowledge(message.receipt)
     }
 
-    /// Reads on, after all that was given before is done with.
-    func read(_ buffer: MessageBuffer, _ reader: MessageReader) {
-        for message in buffer.read(reader, gives: { connection.noteDeliveries($0) }) { release(message) }
+    /// Reads on: what was given before is done with.
+    func readOn(_ buffer: MessageBuffer) {
+        buffer.releaseGiven { release($0) }
         connection.resumeReceiving()
+    }
+
+    /// What has come for a reader, who gets it now.
+    func take(_ buffer: MessageBuffer) -> [MQTTMessage] {
+        let messages = buffer.take()
+        connection.noteDeliveries(messages)
+        return messages
     }
 
     /// Ends a buffer whose rest nobody reads; returns whether it was in use.

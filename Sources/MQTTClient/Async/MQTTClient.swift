@@ -418,18 +418,17 @@ public actor MQTTClient {
         return try wait.answer()
     }
 
+    /// The next messages of a subscription, once there are any; no messages: the end.
     func read(_ buffer: LoopConfined<MessageBuffer>) async -> [MQTTMessage] {
-        let loop = self.loop
-        let reader = LoopConfined(MessageReader())
-        let core = self.core
-        return await withTaskCancellationHandler {
-            await Resumer.wait(on: self) { resumer in
-                reader.value.continuation = resumer
-                core.read(buffer.value, reader.value)
-            }
-        } onCancel: {
-            loop.execute { buffer.value.cancel(reader.value) }
+        let (core, buffer) = (self.core, buffer.value)
+        core.readOn(buffer)
+        if let reader = buffer.beginReading(on: loop) {
+            await reader.place.wait(isolation: self)
+            guard buffer.endReading(reader) else { return [] }
+        } else if Task.isCancelled {
+            return []
         }
+        return core.take(buffer)
     }
 }
 

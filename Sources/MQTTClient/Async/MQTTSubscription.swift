@@ -44,6 +44,8 @@ public final class MQTTSubscription: AsyncSequence, Sendable {
         /// The next message; `nil` at the end.
         public mutating func next() async -> MQTTMessage? {
             if next == batch.count {
+                // Its memory is used again.
+                batch = []
                 batch = await subscription.client.read(subscription.buffer)
                 next = 0
             }

@@ -11,16 +11,20 @@ public enum MQTTBufferPolicy: Sendable {
     case dropNewest
 }
 
-/// Who waits for the messages of a subscription, once. Confined to the loop.
-final class MessageReader {
-    var continuation: Resumer<[MQTTMessage]>?
-    /// The cancellation may come before the read.
-    var isCancelled = false
+/// A place for a task to wait in for the messages of a subscription; used again and again. Confined to the loop.
+final class MessageReader: LoopWaitOwner {
+    private weak var buffer: MessageBuffer?
+    let place: LoopWait
+    /// Whether it gets nothing: it was cancelled, or another has come.
+    var isOver = false
 
-    func resume(_ messages: [MQTTMessage]) {
-        continuation?.resume(messages)
-        continuation = nil
+    init(_ buffer: MessageBuffer, on loop: EventLoop) {
+        self.buffer = buffer
+        place = LoopWait(on: loop)
+        place.owner = self
     }
+
+    func waitCancelled() { buffer?.end(self) }
 }
 
 /// The messages of one subscription that wait for their reader. Confined to the loop.
@@ -32,6 +36,7 @@ final class MessageBuffer {
     private let policy: MQTTBufferPolicy
     private var messages: [MQTTMessage] = []
     private var reader: MessageReader?
+    private var spareReader: MessageReader?
     private var isFinished = false
     /// What the reader has been given, and is not through with.
     private var given: [MQTTMessage] = []
@@ -46,9 +51,6 @@ final class MessageBuffer {
     /// Whether it can take a message, or drop one for it.
     var hasRoom: Bool { messages.count < limit || policy != .wait || isFinished }
 
-    /// Whether the next message goes straight to a reader.
-    var hasReader: Bool { reader != nil }
-
     func matches(_ topic: Span<UInt8>) -> Bool {
         let filter = filter
         return TopicFilter.matches(filter.span, topic: topic)
@@ -57,12 +59,6 @@ final class MessageBuffer {
     /// Takes a message; returns one that is dropped for it.
     func append(_ message: MQTTMessage) -> MQTTMessage? {
         if isFinished { return message }
-        if let reader {
-            self.reader = nil
-            given = [message]
-            reader.resume(given)
-            return nil
-        }
         var dropped: MQTTMessage?
         if messages.count >= limit {
             droppedCount += 1
@@ -70,33 +66,44 @@ final class MessageBuffer {
             dropped = messages.removeFirst()
         }
         messages.append(message)
+        reader?.place.finish()
         return dropped
     }
 
-    /// Gives the reader all that is there, and tells `gives` before; waits for a message if there is none. No messages: the end. Returns what the reader is through
-    /// with, since it reads on.
-    func read(_ reader: MessageReader, gives: ([MQTTMessage]) -> Void) -> [MQTTMessage] {
-        let done = given
-        given = []
-        if reader.isCancelled {
-            reader.resume([])
-        } else if messages.isEmpty && !isFinished {
-            self.reader?.resume([])
-            self.reader = reader
-        } else {
-            given = messages
-            messages = []
-            gives(given)
-            reader.resume(given)
-        }
-        return done
+    /// Lets go of what the reader is through with, since it reads on; `release` is called with each.
+    func releaseGiven(_ release: (MQTTMessage) -> Void) {
+        for message in given { release(message) }
+        given.removeAll(keepingCapacity: true)
+    }
+
+    /// A place to wait in for messages, or the end; `nil` if there is one already. Who waited there before gets nothing.
+    func beginReading(on loop: EventLoop) -> MessageReader? {
+        guard messages.isEmpty, !isFinished else { return nil }
+        if let reader { end(reader) }
+        let reader = spareReader ?? MessageReader(self, on: loop)
+        spareReader = nil
+        reader.isOver = false
+        reader.place.begin()
+        self.reader = reader
+        return reader
+    }
+
+    /// Takes a place back; returns whether its reader gets what has come.
+    func endReading(_ reader: MessageReader) -> Bool {
+        if self.reader === reader { self.reader = nil }
+        spareReader = reader
+        return !reader.isOver
+    }
+
+    /// Gives the reader all that is there. No messages: the end.
+    func take() -> [MQTTMessage] {
+        swap(&given, &messages)
+        return given
     }
 
     /// Ends it. Returns what nobody will read.
     func finish() -> [MQTTMessage] {
-        isFinished = true
-        reader?.resume([])
-        reader = nil
+        end()
         let rest = given + messages
         given = []
         messages = []
@@ -106,15 +113,14 @@ final class MessageBuffer {
     /// Lets the reader have what is there, and then the end.
     func end() {
         isFinished = true
-        reader?.resume([])
-        reader = nil
+        reader?.place.finish()
     }
 
-    func cancel(_ reader: MessageReader) {
-        reader.isCancelled = true
-        guard self.reader === reader else { return }
-        reader.resume([])
-        self.reader = nil
+    /// Ends the wait of a reader, who gets nothing.
+    func end(_ reader: MessageReader) {
+        reader.isOver = true
+        reader.place.finish()
+        if self.reader === reader { self.reader = nil }
     }
 }
 #endif
