@@ -1,5 +1,6 @@
 // Publishes and receives at a broker, and prints how many blocks of the heap that takes once all is warm: mqtt-allocations PORT
 // A line for each way: its name, the messages, the blocks; -1 blocks where they cannot be counted.
+// With `out` or `in` behind it: publishes a message as large as can be to `large`, or waits for one there, and prints how many bytes of memory that took at most.
 import CAllocations
 import Glibc
 import Kernel
@@ -76,6 +77,11 @@ final class Echo: MQTTConnectionHandler {
         }
         let endpoint = Endpoint(host: "127.0.0.1", port: port)
         let loop = EventLoop.start()
+        switch CommandLine.arguments.dropFirst(2).first {
+        case "out": return try await sendLarge(endpoint, loop)
+        case "in": return try await receiveLarge(endpoint, loop)
+        default: break
+        }
         for version in [MQTTVersion.v3_1_1, .v5_0] {
             for qos in [QoS.atMostOnce, .atLeastOnce, .exactlyOnce] {
                 var configuration = MQTTConfiguration(clientID: Array("allocations".utf8))
@@ -154,6 +160,74 @@ final class Echo: MQTTConnectionHandler {
         }
         report(name, blocks)
         await client.disconnect()
+    }
+
+    /// The largest payload that a packet to `large` can have.
+    static let largeBytes = 268_435_455 - 2 - 5 - 2
+
+    static func largeClient(_ endpoint: Endpoint, _ loop: EventLoop) async throws -> MQTTClient {
+        var configuration = MQTTConfiguration(clientID: Array(CommandLine.arguments[2].utf8))
+        configuration.queue.bytes = 300_000_000
+        configuration.maximumPacketBytes = 268_435_460
+        let client = MQTTClient(
+            to: endpoint,
+            over: LinuxNetwork(loop: loop),
+            configuration: configuration,
+            reconnects: false
+        )
+        try await client.connect()
+        return client
+    }
+
+    static func sendLarge(_ endpoint: Endpoint, _ loop: EventLoop) async throws {
+        let payload = (0..<largeBytes).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
+        let client = try await largeClient(endpoint, loop)
+        let before = resetPeak()
+        try await client.publish(payload, to: "large")
+        print("out: \(payload.count) bytes, \(memory("VmHWM") - before) at most, \(memory("VmRSS") - before) left")
+        await client.disconnect()
+    }
+
+    static func receiveLarge(_ endpoint: Endpoint, _ loop: EventLoop) async throws {
+        let client = try await largeClient(endpoint, loop)
+        let messages = try await client.subscribe(to: "large")
+        let before = resetPeak()
+        print("ready")
+        fflush(nil)
+        var iterator = messages.makeAsyncIterator()
+        guard let message = await iterator.next() else { fatalError("no message") }
+        print("in: \(message.payload.count) bytes, \(memory("VmHWM") - before) at most")
+        var wrong = 0
+        var index = 0
+        for byte in message.payload {
+            if byte != UInt8(truncatingIfNeeded: index &* 31 >> 3) { wrong += 1 }
+            index += 1
+        }
+        print("\(wrong) wrong")
+        await client.disconnect()
+    }
+
+    /// Has the system forget the most memory that was used; returns how many bytes are in use.
+    static func resetPeak() -> Int {
+        if let file = fopen("/proc/self/clear_refs", "w") {
+            fputs("5", file)
+            fclose(file)
+        }
+        return memory("VmRSS")
+    }
+
+    /// A line of /proc/self/status, in bytes.
+    static func memory(_ name: String) -> Int {
+        guard let file = fopen("/proc/self/status", "r") else { return 0 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        while fgets(&line, 256, file) != nil {
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            guard text.hasPrefix("\(name):") else { continue }
+            return (text.split(whereSeparator: { " \t\n".contains($0) }).dropFirst().first.flatMap { Int($0) } ?? 0)
+                * 1_024
+        }
+        return 0
     }
 
     static func report(_ name: String, _ blocks: Int) {

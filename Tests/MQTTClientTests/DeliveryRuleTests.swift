@@ -156,4 +156,127 @@ import Testing
         try driver.receive([0x20, isVersion5 ? 3 : 2, 0, 0] + (isVersion5 ? [0] : []))
         #expect(!driver.sent().isEmpty)
     }
+
+    // MARK: Large messages
+
+    /// One that goes out from where it is kept keeps its place among the others, whatever the transport takes at a time.
+    @Test(arguments: [1_000, 65_536, 1_000_000], [QoS.atLeastOnce, .exactlyOnce])
+    func aLargeMessageKeepsItsPlace(step: Int, qos: QoS) throws {
+        var driver = try driver(isVersion5: true) { $0.queue.bytes = 2_000_000 }
+        let payload = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 3) }
+        _ = try driver.publish("before", qos: .atMostOnce)
+        var properties = MQTTProperties()
+        properties.set(.messageExpiryInterval, to: 100)
+        _ = try driver.session.publish(
+            topic: [0x61].span,
+            payload: payload.span,
+            qos: qos,
+            isRetained: false,
+            properties: properties
+        )
+        _ = try driver.publish("after", qos: .atLeastOnce)
+        _ = try driver.subscribe("s")
+        let large =
+            [qos == .atLeastOnce ? 0x32 : 0x34, 0xCB, 0x9A, 0x0C, 0, 1, 0x61, 0, 1, 5, 2, 0, 0, 0, 100] + payload
+        var bytes: [UInt8] = []
+        var rounds = 0
+        while driver.session.hasOutgoing == true {
+            var isTaken = false
+            driver.session.withOutgoing(
+                { span in
+                    if isTaken { return 0 }
+                    isTaken = true
+                    let count = min(step, span.count)
+                    for index in 0..<count { bytes.append(span[index]) }
+                    return count
+                },
+                at: .zero
+            )
+            rounds += 1
+            // In its midst a message comes, whose acknowledgement must wait for its end.
+            if rounds == 3, bytes.count < large.count {
+                try driver.receive([0x32, 6, 0, 1, 0x61, 0, 9, 0])
+                driver.session.acknowledge(driver.receipts[0])
+            }
+        }
+        let before: [UInt8] = [0x30, 10, 0, 1, 0x61, 0] + Array("before".utf8)
+        #expect(Array(bytes.prefix(before.count)) == before)
+        #expect(Array(bytes.dropFirst(before.count).prefix(large.count)) == large)
+        let rest = Array(bytes.dropFirst(before.count + large.count))
+        let after: [UInt8] = [0x32, 11, 0, 1, 0x61, 0, 2, 0] + Array("after".utf8) + [0x82, 7, 0, 3, 0, 0, 1, 0x73, 1]
+        #expect(rest == (driver.receipts.isEmpty ? [] : [0x40, 2, 0, 9]) + after)
+    }
+
+    /// It begins anew on a new connection, with what is left of its time; and nobody can have acknowledged what has not gone out.
+    @Test func aLargeMessageThatIsCutOffBeginsAnew() throws {
+        var driver = try driver(isVersion5: true) { $0.queue.bytes = 2_000_000 }
+        let payload = [UInt8](repeating: 0x78, count: 100_000)
+        var properties = MQTTProperties()
+        properties.set(.messageExpiryInterval, to: 100)
+        _ = try driver.session.publish(
+            topic: [0x61].span,
+            payload: payload.span,
+            qos: .atLeastOnce,
+            isRetained: false,
+            properties: properties
+        )
+        func sendSome(_ driver: inout Driver) -> [UInt8] {
+            var bytes: [UInt8] = []
+            driver.session.withOutgoing(
+                { span in
+                    guard bytes.isEmpty else { return 0 }
+                    for index in 0..<1_000 { bytes.append(span[index]) }
+                    return 1_000
+                },
+                at: .zero
+            )
+            return bytes
+        }
+        #expect(sendSome(&driver).count == 1_000)
+        driver.session.transportClosed()
+        try driver.connect(sessionPresent: true, at: .seconds(40))
+        let again = driver.sent(at: .seconds(40))
+        #expect(again.count == 100_000 + 15 && Array(again.prefix(15).suffix(6)) == [5, 2, 0, 0, 0, 60])
+        #expect(again[0] == 0x3A)
+        try driver.receive([0x40, 2, 0, 1])
+        #expect(driver.events.last == .published(1, .success) && driver.session.waitingCount == 0)
+        // Too early.
+        _ = try driver.session.publish(topic: [0x61].span, payload: payload.span, qos: .atLeastOnce, isRetained: false)
+        _ = sendSome(&driver)
+        #expect(throws: MQTTError.protocolViolation(.unexpectedPacket(firstByte: 0x40))) {
+            try driver.receive([0x40, 2, 0, 2])
+        }
+    }
+
+    /// A ping that stands behind a large message is waited for as long as that goes on.
+    @Test func aLargeMessageOverASlowLinkIsNoDeadLink() throws {
+        var driver = try driver(isVersion5: false) {
+            $0.queue.bytes = 2_000_000
+            $0.keepAliveSeconds = 10
+        }
+        let payload = [UInt8](repeating: 0x78, count: 100_000)
+        _ = try driver.session.publish(topic: [0x61].span, payload: payload.span, qos: .atLeastOnce, isRetained: false)
+        for second in 0..<40 {
+            let now = Duration.seconds(second)
+            if let deadline = driver.session.deadline, deadline <= now { try driver.session.handleTimeout(at: now) }
+            var isTaken = false
+            driver.session.withOutgoing(
+                { span in
+                    if isTaken { return 0 }
+                    isTaken = true
+                    return min(1_000, span.count)
+                },
+                at: now
+            )
+        }
+        #expect(driver.session.isConnected == true)
+        // It stands still: half of the keep alive later the link is dead.
+        #expect(throws: MQTTError.keepAliveTimedOut) {
+            for second in 40..<60 {
+                if let deadline = driver.session.deadline, deadline <= .seconds(second) {
+                    try driver.session.handleTimeout(at: .seconds(second))
+                }
+            }
+        }
+    }
 }

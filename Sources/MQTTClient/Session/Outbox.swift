@@ -38,6 +38,9 @@ struct Outbox {
     static let headerBytes = 14
     #endif
 
+    /// How much memory is kept for the next burst when all is done.
+    private static let keptBytes = 1_048_576
+
     private var bytes: [UInt8] = []
     /// The place of `bytes[0]`.
     private var base = 0
@@ -209,11 +212,31 @@ struct Outbox {
         bytes[index] = isDuplicate ? bytes[index] | 0x08 : bytes[index] & ~0x08
     }
 
+    #if os(Linux) || MQTT5
+    /// Writes into the packet what is left of its time.
+    mutating func setExpiry(_ place: Int, seconds: Int) {
+        let hasPacketID = kind(place) == .publish
+        let value = withPacket(place) { packet -> Int? in
+            let start = Self.variableHeader(packet)
+            let topicEnd = start + 2 + (Int(packet[start]) << 8 | Int(packet[start + 1]))
+            guard let (length, begin) = VariableByteInteger.read(packet, at: topicEnd + (hasPacketID ? 2 : 0)) else {
+                return nil
+            }
+            let properties = packet.extracting(begin..<(begin + length))
+            return MQTTProperties.find(.messageExpiryInterval, in: properties).map { begin + $0.lowerBound }
+        }
+        guard let value else { return }
+        set(place, Self.headerBytes + value, UInt16(truncatingIfNeeded: seconds >> 16))
+        set(place, Self.headerBytes + value + 2, UInt16(truncatingIfNeeded: seconds))
+    }
+    #endif
+
     /// All is done: the memory is kept for the next burst.
     private mutating func empty() {
         base = end
         first = base
-        bytes.clear()
+        // What a large message has taken is given back.
+        if bytes.capacity > Self.keptBytes { bytes = [] } else { bytes.clear() }
     }
 
     /// Gives back the memory of a burst that is over.

@@ -77,7 +77,7 @@ extension MQTTSession {
             if outgoingAliases.limit > 0 {
                 var packet: [UInt8] = []
                 write(&packet)
-                outgoing.appendPublish(packet.span, hasPacketID: false, aliases: &outgoingAliases, expirySeconds: nil)
+                outgoing.appendPublish(packet.span, hasPacketID: false, aliases: &outgoingAliases)
                 return nil
             }
             #endif
@@ -129,7 +129,7 @@ extension MQTTSession {
     /// Sees to it that the queue has room for another; returns `false` if the new one is to be dropped.
     private mutating func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         let queue = configuration.queue
-        if publishes.hasHoles { nextPublish = publishes.removeHoles(nextPublish) }
+        if publishes.hasHoles, largePublish == nil { nextPublish = publishes.removeHoles(nextPublish) }
         while waitingCount >= queue.requests || publishes.byteCount + requests.byteCount + bytes > queue.bytes {
             let byCount = waitingCount >= queue.requests
             let error = MQTTError.queueFull(limit: byCount ? queue.requests : queue.bytes)
@@ -219,6 +219,9 @@ extension MQTTSession {
     mutating func fillOutgoing(at now: Duration) {
         guard isConnected else { return }
         while outgoing.count < Self.maximumUnsentBytes {
+            #if !hasFeature(Embedded)
+            guard largePublish == nil else { return }
+            #endif
             let hasRequest = nextRequest < requests.end
             guard nextPublish < publishes.end else {
                 guard hasRequest, sendRequest() else { return }
@@ -314,18 +317,24 @@ extension MQTTSession {
     private mutating func transmit(_ place: Int, at now: Duration) {
         #if os(Linux) || MQTT5
         let expiresAt = publishes.expiresAt(place)
-        if expiresAt != .max || outgoingAliases.limit > 0 {
+        if expiresAt != .max {
             // What is left of its time, at least a second of it.
-            let seconds =
-                expiresAt == .max ? nil : max(1, Int((expiresAt - Int64(now.wholeMilliseconds) + 999) / 1_000))
+            let seconds = (expiresAt - Int64(now.wholeMilliseconds) + 999) / 1_000
+            publishes.setExpiry(place, seconds: max(1, Int(seconds)))
+        }
+        #endif
+        #if !hasFeature(Embedded)
+        // What is large goes out from where it is kept.
+        if publishes.packetBytes(place) > Self.maximumUnsentBytes {
+            largePublish = LargePublish(place: place, bytesBefore: outgoing.count)
+            return
+        }
+        #endif
+        #if os(Linux) || MQTT5
+        if outgoingAliases.limit > 0 {
             let hasPacketID = publishes.kind(place) == .publish
             publishes.withPacket(place) {
-                outgoing.appendPublish(
-                    $0,
-                    hasPacketID: hasPacketID,
-                    aliases: &outgoingAliases,
-                    expirySeconds: seconds
-                )
+                outgoing.appendPublish($0, hasPacketID: hasPacketID, aliases: &outgoingAliases)
             }
             return
         }
@@ -391,6 +400,10 @@ extension MQTTSession {
             }
             return nil
         }
+        #if !hasFeature(Embedded)
+        // One that is still being sent cannot be answered.
+        if largePublish?.place == place { throw .protocolViolation(.unexpectedPacket(firstByte: firstByte)) }
+        #endif
         let isQoS2 = publishes.firstByte(place) & 0x04 != 0
         // RabbitMQ up to 3.12, which has QoS 1 at most, acknowledges a message with QoS 2 as one with QoS 1. A server of 5.0 says what it has.
         let isDowngraded = isQoS2 && type == .puback && !isVersion5 && publishes.state(place) == .sent

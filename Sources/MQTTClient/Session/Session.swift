@@ -92,6 +92,14 @@ public struct MQTTSession: ~Copyable {
     #if !hasFeature(Embedded)
     /// How many of them have QoS 2.
     var underWayQoS2 = 0
+    /// A message that is sent from where it is kept, since it is too large to be copied.
+    struct LargePublish {
+        let place: Int
+        /// How many of the outgoing bytes go before it.
+        var bytesBefore: Int
+        var sent = 0
+    }
+    var largePublish: LargePublish?
     #endif
     var lastNumber: MQTTRequestID = 0
     var lastPacketID: UInt16 = 0
@@ -226,6 +234,7 @@ public struct MQTTSession: ~Copyable {
         underWay = 0
         #if !hasFeature(Embedded)
         underWayQoS2 = 0
+        largePublish = nil
         #endif
     }
 
@@ -233,12 +242,17 @@ public struct MQTTSession: ~Copyable {
     public mutating func withOutgoing(_ send: (Span<UInt8>) -> Int, at now: Duration) {
         while true {
             fillOutgoing(at: now)
-            guard !outgoing.isEmpty else { return }
             #if !hasFeature(Embedded)
             // What is sent must not be forgotten afterwards.
             commit()
             guard storeFailure == nil else { return }
+            if largePublish != nil {
+                guard sendLargePublish(send) else { return }
+                lastSentAt = now
+                continue
+            }
             #endif
+            guard !outgoing.isEmpty else { return }
             let count = outgoing.withSpan(send)
             guard count > 0 else { return }
             outgoing.removeFirst(count)
@@ -246,9 +260,31 @@ public struct MQTTSession: ~Copyable {
         }
     }
 
+    #if !hasFeature(Embedded)
+    /// Sends some of a large message, or of what goes before it; `false` if the transport takes nothing.
+    private mutating func sendLargePublish(_ send: (Span<UInt8>) -> Int) -> Bool {
+        guard var large = largePublish else { return false }
+        if large.bytesBefore > 0 {
+            let count = outgoing.withSpan { send($0.extracting(first: large.bytesBefore)) }
+            outgoing.removeFirst(count)
+            large.bytesBefore -= count
+            largePublish = large
+            return count > 0
+        }
+        let count = publishes.withPacket(large.place) { send($0.extracting(droppingFirst: large.sent)) }
+        large.sent += count
+        largePublish = large.sent < publishes.packetBytes(large.place) ? large : nil
+        return count > 0
+    }
+    #endif
+
     /// Whether bytes wait to be sent.
     public var hasOutgoing: Bool {
-        !outgoing.isEmpty || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
+        #if !hasFeature(Embedded)
+        if largePublish != nil { return true }
+        #endif
+        return !outgoing.isEmpty
+            || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
     }
 
     #if !hasFeature(Embedded)
@@ -437,6 +473,12 @@ public struct MQTTSession: ~Copyable {
             state = .pinging
             setTimer(for: now + pingTimeout)
         case .pinging:
+            #if !hasFeature(Embedded)
+            // The ping may stand behind a large message that is still going out.
+            if largePublish != nil, lastSentAt + pingTimeout > now {
+                return setTimer(for: lastSentAt + pingTimeout)
+            }
+            #endif
             fail(.keepAliveTimedOut)
             throw .keepAliveTimedOut
         }

@@ -43,33 +43,23 @@ struct TopicAliases {
 }
 
 extension ByteQueue {
-    /// Appends a PUBLISH of 5.0 with an alias for its topic, and with what is left of its time.
-    mutating func appendPublish(
-        _ packet: Span<UInt8>,
-        hasPacketID: Bool,
-        aliases: inout TopicAliases,
-        expirySeconds: Int?
-    ) {
+    /// Appends a PUBLISH of 5.0 with an alias for its topic.
+    mutating func appendPublish(_ packet: Span<UInt8>, hasPacketID: Bool, aliases: inout TopicAliases) {
         let start = Outbox.variableHeader(packet)
         let topicEnd = start + 2 + (Int(packet[start]) << 8 | Int(packet[start + 1]))
         let topic = packet.extracting((start + 2)..<topicEnd)
         let afterID = topicEnd + (hasPacketID ? 2 : 0)
         guard let (length, begin) = VariableByteInteger.read(packet, at: afterID) else { return append(packet) }
         var properties = MQTTProperties(copying: packet.extracting(begin..<(begin + length)))
-        if let expirySeconds { properties.set(.messageExpiryInterval, to: expirySeconds) }
-        var hasTopic = true
-        if aliases.limit > 0 {
-            let (alias, isKnown) = aliases.alias(for: topic)
-            properties.set(.topicAlias, to: alias)
-            hasTopic = !isKnown
-        }
+        let (alias, isKnown) = aliases.alias(for: topic)
+        properties.set(.topicAlias, to: alias)
         let payload = packet.extracting(droppingFirst: begin + length)
-        let topicBytes = hasTopic ? topic.count : 0
+        let topicBytes = isKnown ? 0 : topic.count
         let remaining = 2 + topicBytes + (hasPacketID ? 2 : 0) + properties.wireBytes + payload.count
         withStorage { bytes in
             bytes.append(packet[0])
             VariableByteInteger.append(remaining, to: &bytes)
-            if hasTopic { bytes.appendField(topic) } else { bytes.appendInteger(0) }
+            if isKnown { bytes.appendInteger(0) } else { bytes.appendField(topic) }
             if hasPacketID { bytes.append(packet.extracting(topicEnd..<afterID)) }
             bytes.appendProperties(properties)
             bytes.append(payload)
