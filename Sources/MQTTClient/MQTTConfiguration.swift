@@ -137,6 +137,8 @@ public struct MQTTSubscriptionOptions: Equatable, Sendable {
     public var retainHandling = RetainHandling.send
     /// A number from 1 to 268,435,455 that messages are known to belong to the subscription by (5.0).
     public var identifier: Int?
+    /// User properties of the request (5.0).
+    public var properties = MQTTProperties()
 
     /// Which kept messages are sent when one subscribes.
     public enum RetainHandling: UInt8, Sendable {

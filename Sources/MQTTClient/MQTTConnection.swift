@@ -151,10 +151,22 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     /// ``MQTTError/disconnected``, from inside this call.
     public func disconnect(_ reason: MQTTReasonCode = .success) {
         if state == .idle { return }
-        if state == .open {
-            session.disconnect(reason)
-            flush()
-        }
+        if state == .open { session.disconnect(reason) }
+        leave()
+    }
+
+    #if os(Linux) || MQTT5
+    /// Says goodbye as ``disconnect(_:)`` does, with properties: another expiry interval of the session, which must have been over zero before; a reason string,
+    /// user properties (5.0).
+    public func disconnect(_ reason: MQTTReasonCode, properties: MQTTProperties) throws(MQTTError) {
+        if state == .idle { return }
+        if state == .open { try session.disconnect(reason, properties: properties) }
+        leave()
+    }
+    #endif
+
+    private func leave() {
+        if state == .open { flush() }
         stream?.handler = nil
         if state == .open { stream?.close() } else { stream?.abort() }
         finish(.disconnected)
@@ -356,6 +368,19 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     }
     #endif
 
+    #if os(Linux) || MQTT5
+    /// Ends a subscription and returns the number of the answer. `properties` are user properties of the request (5.0).
+    public func unsubscribe(
+        from filter: Span<UInt8>,
+        properties: MQTTProperties = MQTTProperties()
+    ) throws(MQTTError) -> MQTTRequestID {
+        do throws(MQTTError) {
+            let request = try session.unsubscribe(from: filter, properties: properties)
+            askForEndOfTurn()
+            return request
+        } catch { throw refused(error) }
+    }
+    #else
     /// Ends a subscription and returns the number of the answer.
     public func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> MQTTRequestID {
         do throws(MQTTError) {
@@ -364,6 +389,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             return request
         } catch { throw refused(error) }
     }
+    #endif
 
     #if os(Linux) || MQTT5
     /// Authenticates again; ``MQTTConnectionHandler/reauthenticated()`` tells when the server is content.

@@ -373,6 +373,47 @@ import Testing
         #expect(driver.events.last == .unsubscribed(number, codes: [0x11]))
     }
 
+    /// User properties of SUBSCRIBE, also of the one after the server has lost the session; of UNSUBSCRIBE; and those of DISCONNECT.
+    @Test func requestsHaveProperties() throws {
+        var driver = try connected { $0.sessionExpirySeconds = 100 }
+        var options = MQTTSubscriptionOptions()
+        options.identifier = 5
+        options.properties.userProperties = [MQTTUserProperty("k", "v")]
+        let pair = [0x26] + text("k") + text("v")
+        _ = try driver.session.subscribe(to: [0x61].span, options: options)
+        let subscribe = [0x82, 16, 0, 1, 9] + pair + [0x0B, 5, 0, 1, 0x61, 1]
+        #expect(driver.sent() == subscribe)
+        try driver.receive([0x90, 4, 0, 1, 0, 1])
+        driver.session.transportClosed()
+        try driver.session.connect(at: .zero)
+        _ = driver.sent()
+        try driver.receive(connack())
+        #expect(driver.sent() == [0x82, 16, 0, 2, 9] + pair + [0x0B, 5, 0, 1, 0x61, 1])
+        _ = try driver.session.unsubscribe(from: [0x61].span, properties: options.properties)
+        #expect(driver.sent() == [0xA2, 13, 0, 3, 7] + pair + [0, 1, 0x61])
+        options.properties.set(.subscriptionIdentifier, to: 3)
+        #expect(throws: MQTTError.invalidProperties) {
+            _ = try driver.session.subscribe(to: [0x61].span, options: options)
+        }
+        var properties = MQTTProperties()
+        properties.sessionExpirySeconds = 7
+        properties.reasonString = "q"
+        try driver.session.disconnect(.success, properties: properties)
+        #expect(driver.sent() == [0xE0, 11, 0, 9, 0x11, 0, 0, 0, 7, 0x1F] + text("q"))
+    }
+
+    /// A session that ends with its connection cannot be given more time by DISCONNECT (3.14.2.2.2).
+    @Test func disconnectHasItsRules() throws {
+        var driver = try connected()
+        var properties = MQTTProperties()
+        properties.sessionExpirySeconds = 7
+        #expect(throws: MQTTError.invalidProperties) { try driver.session.disconnect(.success, properties: properties) }
+        properties = MQTTProperties()
+        properties.set(.serverReference, to: [0x61])
+        #expect(throws: MQTTError.invalidProperties) { try driver.session.disconnect(.success, properties: properties) }
+        #expect(driver.session.isConnected == true)
+    }
+
     @Test func sharedSubscriptionsHaveTheirRules() throws {
         var driver = try connected()
         for filter in ["$share", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/g#/a"] {

@@ -135,6 +135,12 @@ public actor MQTTClient {
     /// waits for an acknowledgement fails with ``MQTTError/disconnected``; subscriptions end when what has arrived is read.
     public func disconnect(_ reason: MQTTReasonCode = .success) { core.connection.disconnect(reason) }
 
+    /// Says goodbye as ``disconnect(_:)`` does, with properties: another expiry interval of the session, which must have been over zero before; a reason string,
+    /// user properties (5.0).
+    public func disconnect(_ reason: MQTTReasonCode, properties: MQTTProperties) throws(MQTTError) {
+        try core.connection.disconnect(reason, properties: properties)
+    }
+
     /// Authenticates again on this connection (MQTT 5.0, 4.12.1); returns when the server is content.
     public func reauthenticate() async throws(MQTTError) {
         let result = await withCheckedContinuation { (continuation: ClientCore.Signal) in
@@ -381,11 +387,14 @@ public actor MQTTClient {
         buffer.end()
     }
 
-    /// Ends the subscription to a topic filter.
-    public func unsubscribe(from filter: String) async throws(MQTTError) {
+    /// Ends the subscription to a topic filter. `properties` are user properties of the request (5.0).
+    public func unsubscribe(
+        from filter: String,
+        properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTError) {
         let core = self.core
         let answer = try await ask(core) { () throws(MQTTError) -> MQTTRequestID in
-            try core.connection.unsubscribe(from: filter.utf8.span)
+            try core.connection.unsubscribe(from: filter.utf8.span, properties: properties)
         }
         if let code = answer.codes.first, code >= 0x80 {
             throw .unsubscriptionRefused(MQTTReason(MQTTReasonCode(rawValue: code)))

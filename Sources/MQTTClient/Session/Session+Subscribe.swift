@@ -9,25 +9,31 @@ extension MQTTSession {
         options: MQTTSubscriptionOptions = MQTTSubscriptionOptions()
     ) throws(MQTTError) -> MQTTRequestID {
         try check(filter, options)
+        #if os(Linux) || MQTT5
+        let place = try beginRequest(.subscribe, bytes: filter.count + options.properties.bytes.count)
+        #else
         let place = try beginRequest(.subscribe, bytes: filter.count)
+        #endif
         addSubscribe(filter, options)
         requests.finishRecord(place)
         return lastNumber
     }
 
     #if !hasFeature(Embedded)
-    /// Subscribes to several topic filters with one packet; the options of all have the same identifier.
+    /// Subscribes to several topic filters with one packet; the options of all have the same identifier and properties.
     public mutating func subscribe(
         to subscriptions: [(filter: [UInt8], options: MQTTSubscriptionOptions)]
     ) throws(MQTTError) -> MQTTRequestID {
         guard let first = subscriptions.first else { throw .invalidTopicFilter }
         var bytes = 0
         for (filter, options) in subscriptions {
-            guard options.identifier == first.options.identifier else { throw .invalidProperties }
+            guard options.identifier == first.options.identifier, options.properties == first.options.properties else {
+                throw .invalidProperties
+            }
             try check(filter.span, options)
             bytes += filter.count + 3
         }
-        let place = try beginRequest(.subscribe, bytes: bytes)
+        let place = try beginRequest(.subscribe, bytes: bytes + first.options.properties.bytes.count)
         let properties = subscribeProperties(first.options)
         let length = 2 + properties.count + bytes
         requests.write { packet in
@@ -44,15 +50,37 @@ extension MQTTSession {
     }
     #endif
 
+    #if os(Linux) || MQTT5
+    /// Ends a subscription and returns the number of the answer. `properties` are user properties of the request (5.0).
+    public mutating func unsubscribe(
+        from filter: Span<UInt8>,
+        properties: MQTTProperties = MQTTProperties()
+    ) throws(MQTTError) -> MQTTRequestID {
+        guard MQTTProperties.fault(in: properties.bytes.span, of: 1 << UInt16(PacketType.unsubscribe.rawValue)) == nil
+        else { throw .invalidProperties }
+        guard isVersion5 else { return try unsubscribe(from: filter, []) }
+        var bytes: [UInt8] = []
+        bytes.appendProperties(properties)
+        return try unsubscribe(from: filter, bytes)
+    }
+    #else
     /// Ends a subscription and returns the number of the answer.
     public mutating func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> MQTTRequestID {
+        try unsubscribe(from: filter, [])
+    }
+    #endif
+
+    /// `properties` have their length before them, and are empty in 3.1.1.
+    private mutating func unsubscribe(
+        from filter: Span<UInt8>,
+        _ properties: [UInt8]
+    ) throws(MQTTError) -> MQTTRequestID {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
-        let place = try beginRequest(.unsubscribe, bytes: filter.count)
-        let properties = isVersion5 ? 1 : 0
+        let place = try beginRequest(.unsubscribe, bytes: filter.count + properties.count)
         requests.write { packet in
-            packet.appendHeader(.unsubscribe, flags: 2, remainingLength: 4 + properties + filter.count)
+            packet.appendHeader(.unsubscribe, flags: 2, remainingLength: 4 + properties.count + filter.count)
             packet.appendInteger(0)
-            if properties > 0 { packet.append(0) }
+            packet.append(properties.span)
             packet.appendField(filter)
         }
         requests.finishRecord(place)
@@ -64,9 +92,11 @@ extension MQTTSession {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         #if os(Linux) || MQTT5
         // What 3.1.1 does not have would be left out without a word.
-        guard isVersion5 || options.identifier == nil && options.byte == options.qos.rawValue else {
-            throw .invalidProperties
-        }
+        let isPlain = options.identifier == nil && options.properties.isEmpty && options.byte == options.qos.rawValue
+        let packet: UInt16 = 1 << UInt16(PacketType.subscribe.rawValue)
+        guard isVersion5 || isPlain, options.properties.number(of: .subscriptionIdentifier) == nil,
+            MQTTProperties.fault(in: options.properties.bytes.span, of: packet) == nil
+        else { throw .invalidProperties }
         if let identifier = options.identifier {
             guard identifier > 0, identifier <= VariableByteInteger.maximum else { throw .invalidProperties }
             guard limits.hasSubscriptionIdentifiers else { throw .unsupportedByServer(.subscriptionIdentifiers) }
@@ -124,7 +154,7 @@ extension MQTTSession {
     /// The properties of a SUBSCRIBE with their length; nothing at all in 3.1.1.
     private func subscribeProperties(_ options: MQTTSubscriptionOptions) -> [UInt8] {
         guard isVersion5 else { return [] }
-        var properties = MQTTProperties()
+        var properties = options.properties
         if let identifier = options.identifier { properties.appendSubscriptionIdentifier(identifier) }
         var bytes: [UInt8] = []
         bytes.appendProperties(properties)
@@ -259,7 +289,6 @@ extension MQTTSession {
         var lostCode = MQTTReasonCode.success
         var index = 0
         var position = filtersStart(in: packet.span)
-        let identifier = identifier(in: packet.span)
         while position < packet.count {
             let end = position + 2 + (Int(packet[position]) << 8 | Int(packet[position + 1]))
             let filter = [UInt8](copying: packet.span.extracting((position + 2)..<end))
@@ -272,7 +301,7 @@ extension MQTTSession {
                 }
             } else if !isRefused {
                 forget(filter.span)
-                let subscription = Subscription(filter, options(packet[end], identifier))
+                let subscription = Subscription(filter, options(packet[end], in: packet.span))
                 subscription.next = firstSubscription
                 firstSubscription = subscription
             }
@@ -301,23 +330,25 @@ extension MQTTSession {
     }
 
     #if os(Linux) || MQTT5
-    private func identifier(in packet: Span<UInt8>) -> Int? {
-        guard isVersion5 else { return nil }
+    /// The properties of a SUBSCRIBE of our own.
+    private func properties(in packet: Span<UInt8>) -> MQTTProperties {
+        guard isVersion5 else { return MQTTProperties() }
         let start = Outbox.variableHeader(packet) + 2
-        guard let (length, begin) = VariableByteInteger.read(packet, at: start) else { return nil }
-        return MQTTProperties.number(.subscriptionIdentifier, in: packet.extracting(begin..<(begin + length)))
+        guard let (length, begin) = VariableByteInteger.read(packet, at: start) else { return MQTTProperties() }
+        return MQTTProperties(copying: packet.extracting(begin..<(begin + length)))
     }
-    #else
-    private func identifier(in packet: Span<UInt8>) -> Int? { nil }
     #endif
 
-    private func options(_ byte: UInt8, _ identifier: Int?) -> MQTTSubscriptionOptions {
+    /// The options that a SUBSCRIBE of our own has for a filter.
+    private func options(_ byte: UInt8, in packet: Span<UInt8>) -> MQTTSubscriptionOptions {
         var options = MQTTSubscriptionOptions(QoS(rawValue: byte & 3) ?? .atMostOnce)
         #if os(Linux) || MQTT5
         options.noLocal = byte & 4 != 0
         options.retainAsPublished = byte & 8 != 0
         options.retainHandling = MQTTSubscriptionOptions.RetainHandling(rawValue: byte >> 4 & 3) ?? .send
-        options.identifier = identifier
+        options.properties = properties(in: packet)
+        options.identifier = options.properties.number(of: .subscriptionIdentifier)
+        options.properties.set(.subscriptionIdentifier, to: nil as Int?)
         #endif
         return options
     }

@@ -212,16 +212,33 @@ public struct MQTTSession: ~Copyable {
         disconnected()
     }
 
-    private mutating func goodbye(_ reason: MQTTReasonCode) {
-        #if os(Linux) || MQTT5
-        if isVersion5, reason != .success {
-            let packet: InlineArray<3, UInt8> = [PacketType.disconnect.rawValue << 4, 1, reason.rawValue]
-            outgoing.append(packet.span)
-            return
-        }
-        #endif
-        append(.disconnect)
+    #if os(Linux) || MQTT5
+    /// Says goodbye with properties: the session's expiry interval, which must have been over zero before; a reason string, user properties (5.0).
+    public mutating func disconnect(_ reason: MQTTReasonCode, properties: MQTTProperties) throws(MQTTError) {
+        let length = 1 + properties.wireBytes
+        let bytes = 1 + VariableByteInteger.count(length) + length
+        guard MQTTProperties.fault(in: properties.bytes.span, of: 1 << UInt16(PacketType.disconnect.rawValue)) == nil,
+            properties.bytes(of: .serverReference) == nil,
+            configuration.sessionExpirySeconds > 0 || properties.number(of: .sessionExpiryInterval) ?? 0 == 0,
+            isVersion5 || properties.isEmpty
+        else { throw .invalidProperties }
+        guard bytes <= limits.packetBytes else { throw .packetTooLarge(bytes: bytes, limit: limits.packetBytes) }
+        guard isConnected else { return }
+        goodbye(reason, properties)
+        disconnected()
     }
+
+    private mutating func goodbye(_ reason: MQTTReasonCode, _ properties: MQTTProperties = MQTTProperties()) {
+        guard isVersion5, reason != .success || !properties.isEmpty else { return append(.disconnect) }
+        var packet: [UInt8] = []
+        packet.appendHeader(.disconnect, remainingLength: 1 + (properties.isEmpty ? 0 : properties.wireBytes))
+        packet.append(reason.rawValue)
+        if !properties.isEmpty { packet.appendProperties(properties) }
+        outgoing.append(packet.span)
+    }
+    #else
+    private mutating func goodbye(_ reason: MQTTReasonCode) { append(.disconnect) }
+    #endif
 
     /// Forgets all that belonged to the transport. Requests without an acknowledgement stay.
     public mutating func transportClosed() {
