@@ -73,7 +73,7 @@ public struct MQTTMessage: Equatable, Sendable {
 /// What a message is acknowledged by: a packet identifier of one connection.
 public struct MQTTReceipt: Equatable, Sendable {
     /// Zero for a message without acknowledgement.
-    var packetID: UInt16 = 0
+    public internal(set) var packetID: UInt16 = 0
     var isQoS2 = false
     /// The connection, and the session, that it has come in.
     var connection: UInt16 = 0

@@ -5,12 +5,21 @@ struct Option: Sendable {
     /// What stands for its value in the help; `nil` for a switch.
     let value: String?
     let help: String
+    /// How many words its value has, by what stands behind it.
+    let words: @Sendable (ArraySlice<String>) -> Int
 
-    init(_ short: Character? = nil, _ long: String, value: String? = nil, _ help: String) {
+    init(
+        _ short: Character? = nil,
+        _ long: String,
+        value: String? = nil,
+        _ help: String,
+        words: @escaping @Sendable (ArraySlice<String>) -> Int = { _ in 1 }
+    ) {
         self.short = short
         self.long = long
         self.value = value
         self.help = help
+        self.words = words
     }
 }
 
@@ -23,6 +32,8 @@ struct UsageError: Error {
 /// The options and operands that a user gave.
 struct Arguments: Sendable {
     private var values: [String: [String]] = [:]
+    /// The values of options that have several words each.
+    private var lists: [String: [[String]]] = [:]
     private(set) var operands: [String] = []
 
     /// Reads `arguments` as POSIX and GNU commands do: `-q 1`, `-q1`, `--qos 1`, `--qos=1`, `--` ends the options.
@@ -44,8 +55,7 @@ struct Arguments: Sendable {
                 } else if parts.count == 2 {
                     values[name, default: []].append(String(parts[1]))
                 } else {
-                    guard let value = rest.popFirst() else { throw UsageError("--\(name) needs a value") }
-                    values[name, default: []].append(value)
+                    try readValue(of: option, "--\(name)", &rest)
                 }
             } else if argument.count > 1, argument.hasPrefix("-") {
                 try readShort(argument.dropFirst(), &rest, options)
@@ -70,14 +80,31 @@ struct Arguments: Sendable {
                 continue
             }
             if letters.isEmpty {
-                guard let value = rest.popFirst() else { throw UsageError("-\(letter) needs a value") }
-                values[option.long, default: []].append(value)
+                try readValue(of: option, "-\(letter)", &rest)
             } else {
                 values[option.long, default: []].append(String(letters))
             }
             return
         }
     }
+
+    private mutating func readValue(
+        of option: Option,
+        _ name: String,
+        _ rest: inout ArraySlice<String>
+    ) throws(UsageError) {
+        guard !rest.isEmpty else { throw UsageError("\(name) needs a value") }
+        let count = option.words(rest)
+        guard rest.count >= count else {
+            throw UsageError("\(name) needs \(count) words behind it: \(option.value ?? "")")
+        }
+        values[option.long, default: []].append(rest[rest.startIndex])
+        lists[option.long, default: []].append(Array(rest.prefix(count)))
+        rest = rest.dropFirst(count)
+    }
+
+    /// The values of an option that has several words each.
+    func lists(_ name: String) -> [[String]] { lists[name] ?? [] }
 
     func has(_ name: String) -> Bool { values[name] != nil }
     subscript(_ name: String) -> String? { values[name]?.last }
