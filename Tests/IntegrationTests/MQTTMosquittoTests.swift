@@ -276,9 +276,10 @@ final class TestBroker: Sendable {
     static func with(
         webSockets: Bool = false,
         more: String = "",
+        forWebSockets: String = "",
         _ body: (TestBroker) async throws -> Void
     ) async throws {
-        let broker = try TestBroker(webSockets: webSockets, more: more)
+        let broker = try TestBroker(webSockets: webSockets, more: more, forWebSockets: forWebSockets)
         let port = broker.port
         let isUp = await eventually { ReservedPort.accepts(address: "127.0.0.1", port: port) }
         #expect(isUp, "\(broker.program.output)")
@@ -291,18 +292,19 @@ final class TestBroker: Sendable {
         broker.stop()
     }
 
-    private init(webSockets: Bool, more: String) throws {
+    private init(webSockets: Bool, more: String, forWebSockets: String) throws {
         reservedForWebSockets = try ReservedPort(address: "127.0.0.1", port: 0)
         webSocketPort = reservedForWebSockets.number
         reserved = try ReservedPort(address: "127.0.0.1", port: 0)
         port = reserved.number
         directory = try temporaryDirectory()
         let configuration = """
+            user root
             listener \(port) 127.0.0.1
             allow_anonymous true
             max_queued_messages 20000
             \(more)
-            \(webSockets ? "listener \(webSocketPort) 127.0.0.1\nprotocol websockets" : "")
+            \(webSockets ? "listener \(webSocketPort) 127.0.0.1\nprotocol websockets\n\(forWebSockets)" : "")
             """
         try replaceFile("\(directory)/mosquitto.conf", with: Array(configuration.utf8))
         program = try TestProgram("mosquitto", ["-c", "\(directory)/mosquitto.conf"])
