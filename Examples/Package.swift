@@ -14,6 +14,10 @@ let package = Package(
             ]
         ),
         .executableTarget(
+            name: "readings",
+            dependencies: [.product(name: "Kernel", package: "apus"), .product(name: "MQTTClient", package: "apus")]
+        ),
+        .executableTarget(
             name: "echo-server",
             dependencies: [.product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus")]
         ),

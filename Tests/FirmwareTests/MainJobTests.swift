@@ -88,7 +88,7 @@ import Testing
     }
 
     /// Where the script finds `modem`, which says it in QEMU's own words.
-    private static func second(of modem: ModemSimulator) throws -> String {
+    static func second(of modem: ModemSimulator) throws -> String {
         "tcp:" + String(try #require(modem.path.split(separator: ":").last))
     }
 

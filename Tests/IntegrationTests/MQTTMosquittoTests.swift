@@ -243,7 +243,6 @@ private func socketsTo(_ port: UInt16) -> Int {
 
 extension MQTTMessage {
     var text: String { String(decoding: payload, as: UTF8.self) }
-    var topicText: String { String(decoding: topic, as: UTF8.self) }
 }
 
 extension MQTTClient {

@@ -187,6 +187,43 @@ import Testing
         }
     }
 
+    private struct Reading: Codable, Equatable {
+        let sensor: String
+        let value: Int
+    }
+
+    /// Values become payloads by what a program has for that; what is no such value is told where it is read. (With Foundation: Examples/Sources/readings.)
+    @Test func valuesAreCodedAndDecoded() async throws {
+        struct NoReading: Error {}
+        let words = MQTTCoding(
+            encode: { value in
+                guard let reading = value as? Reading else { throw NoReading() }
+                return Array("\(reading.sensor) \(reading.value)".utf8)
+            },
+            decode: { _, payload in
+                let words = String(decoding: payload, as: UTF8.self).split(separator: " ")
+                guard words.count == 2, let value = Int(words[1]) else { throw NoReading() }
+                return Reading(sensor: String(words[0]), value: value)
+            }
+        )
+        try await TestBroker.with { broker in
+            let client = try await connect(broker, "one")
+            let subscription = try await client.subscribe(to: "readings")
+            var readings = subscription.values(of: Reading.self, by: words).makeAsyncIterator()
+            let reading = Reading(sensor: "boiler", value: -2)
+            try await client.publish(reading, to: "readings", by: words, qos: .exactlyOnce)
+            try await client.publish("{\"sensor\": 3}", to: "readings")
+            try await client.publish([0xFF], to: "readings")
+            let first = try #require(await readings.next())
+            #expect(try first.value == reading)
+            #expect(first.message.topicText == "readings" && first.message.payloadText?.contains("boiler") == true)
+            let second = try #require(await readings.next())
+            #expect(throws: NoReading.self) { try second.value }
+            await #expect(throws: NoReading.self) { try await client.publish("no reading", to: "readings", by: words) }
+            #expect(try #require(await readings.next()).message.payloadText == nil)
+        }
+    }
+
     /// Tasks on other threads publish and subscribe at the same time: each gets its own answer.
     @Test func aPublishFromEachOfManyTasks() async throws {
         try await TestBroker.with { broker in

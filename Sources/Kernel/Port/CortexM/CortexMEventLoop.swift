@@ -63,6 +63,17 @@ public final class EventLoop {
         }
     }
 
+    /// Calls `begin`, and runs the loop for a turn and then for as long as `condition` holds, which is asked after each turn: for code that waits for one
+    /// thing after another. It sleeps between turns.
+    public func run(after begin: () -> Void, while condition: () -> Bool) {
+        begin()
+        turn()
+        while condition() {
+            sleep()
+            turn()
+        }
+    }
+
     /// Ends ``run()`` after the current turn.
     public func stop() { isStopping = true }
 

@@ -183,6 +183,16 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         turnAfterEnd()
     }
 
+    /// Calls `begin` on the calling thread, and runs the loop there for a turn and then for as long as `condition` holds, which is asked after each turn, or
+    /// until ``stop()``: for code that waits for one thing after another. The loop must not run elsewhere.
+    public func run(after begin: () -> Void, while condition: () -> Bool) {
+        onThisThread {
+            lock.withLock { isAwake = true }
+            begin()
+            repeat { doWork() } while condition() && waitForWork()
+        }
+    }
+
     /// Does one turn on the calling thread, without waiting for anything: for tests that turn a loop themselves.
     package func runOneTurn() {
         onThisThread { _ = turn(mayWait: false) }
@@ -294,9 +304,18 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     private func turn(mayWait: Bool = true) -> Bool {
+        doWork()
+        return waitForWork(mayWait: mayWait)
+    }
+
+    private func doWork() {
         runJobs()
         fireTimers()
         endTurn()
+    }
+
+    /// Waits for sockets and other threads, and tells the handlers of sockets; `false` if the loop is to stop.
+    private func waitForWork(mayWait: Bool = true) -> Bool {
         let (stopping, idle) = lock.withLock {
             let idle = sentJobs.isEmpty && sentWork.isEmpty && jobs.isEmpty
             if idle { isAwake = false }
