@@ -51,8 +51,8 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private var random: UInt32
     private var owesRoom = false
     #if !hasFeature(Embedded)
-    /// The servers, in an order of this client's own, so that not all go to the first.
-    private var endpoints: [Endpoint]
+    /// The servers, in an order of this client's own, so that not all go to the first; none if there is only one.
+    private var endpoints: [Endpoint] = []
     private var endpointIndex = 0
     private var keptHandlers: [(Result<Void, MQTTError>) -> Void] = []
     #endif
@@ -74,9 +74,6 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         random = 2_166_136_261
         for byte in configuration.clientID { random = (random ^ UInt32(byte)) &* 16_777_619 }
         session = MQTTSession(configuration)
-        #if !hasFeature(Embedded)
-        endpoints = [endpoint]
-        #endif
     }
 
     #if !hasFeature(Embedded)
@@ -106,7 +103,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             order.append(rest.remove(at: Int(random >> 8) % rest.count))
         }
         self.random = random
-        self.endpoints = order
+        if order.count > 1 { self.endpoints = order }
         endpoint = order[0]
         if let store { try session.use(store, timeOfDay: Self.timeOfDay(loop)) }
     }
@@ -255,7 +252,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         else { return finish(error) }
         #endif
         #if !hasFeature(Embedded)
-        if !wasAccepted || failures > 1 {
+        if !endpoints.isEmpty, !wasAccepted || failures > 1 {
             endpointIndex = (endpointIndex + 1) % endpoints.count
             endpoint = endpoints[endpointIndex]
         }

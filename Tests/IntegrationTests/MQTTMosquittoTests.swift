@@ -68,13 +68,34 @@ import Testing
         try await TestBroker.with { broker in
             let first = try await broker.connect("keeper") { $0.cleanStart = false }
             _ = try await first.subscribe(to: "mail")
-            #expect(await first.nextSessionPresent() == false)
+            #expect(await first.connectionInfo?.sessionPresent == false)
             await first.disconnect()
             let second = try await broker.connect("keeper") { $0.cleanStart = false }
-            #expect(await second.nextSessionPresent() == true)
+            #expect(await second.connectionInfo?.sessionPresent == true)
             await second.disconnect()
             let third = try await broker.connect("keeper") { $0.cleanStart = true }
-            #expect(await third.nextSessionPresent() == false)
+            #expect(await third.connectionInfo?.sessionPresent == false)
+        }
+    }
+
+    /// Each reader of the states gets what is, and what comes.
+    @Test func everyReaderOfTheStatesGetsThemAll() async throws {
+        try await TestBroker.with { broker in
+            let client = MQTTClient(
+                to: Endpoint(host: "127.0.0.1", port: broker.port),
+                over: LinuxNetwork(loop: broker.loopForClients),
+                configuration: MQTTConfiguration(clientID: Array("states".utf8))
+            )
+            var early = client.states.makeAsyncIterator()
+            try await client.connect()
+            var late = client.states.makeAsyncIterator()
+            let connected = MQTTConnectionState.connected(try #require(await client.connectionInfo))
+            #expect(await early.next() == .connecting)
+            #expect(await early.next() == connected)
+            #expect(await late.next() == connected)
+            await client.disconnect()
+            #expect(await early.next() == .disconnected(.disconnected))
+            #expect(await late.next() == .disconnected(.disconnected))
         }
     }
 
@@ -165,10 +186,11 @@ import Testing
                 $0.keepAliveSeconds = 1
                 $0.pingTimeout = .seconds(1)
             }
-            #expect(await client.nextSessionPresent() == false)
+            #expect(await client.connectionInfo?.sessionPresent == false)
             broker.signal(SIGSTOP)
             let start = ContinuousClock.now
-            #expect(await client.nextState() == .disconnected(.keepAliveTimedOut))
+            let end = await client.states.first { if case .disconnected = $0 { true } else { false } }
+            #expect(end == .disconnected(.keepAliveTimedOut))
             #expect(ContinuousClock.now - start < .seconds(4))
             broker.signal(SIGCONT)
         }
@@ -243,19 +265,6 @@ private func socketsTo(_ port: UInt16) -> Int {
 
 extension MQTTMessage {
     var text: String { String(decoding: payload, as: UTF8.self) }
-}
-
-extension MQTTClient {
-    /// The next change of the connection that is not the begin of an attempt.
-    fileprivate nonisolated func nextState() async -> MQTTConnectionState? {
-        for await state in states where state != .connecting { return state }
-        return nil
-    }
-
-    /// Whether the server has the session, when it accepts the connection.
-    fileprivate nonisolated func nextSessionPresent() async -> Bool? {
-        if case .connected(let info) = await nextState() { info.sessionPresent } else { nil }
-    }
 }
 
 /// A mosquitto without any rules, in a directory of its own.

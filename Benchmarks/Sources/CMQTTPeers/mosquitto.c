@@ -1,5 +1,6 @@
 #include "mqtt_peers.h"
 #include <mosquitto.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,17 @@ static void on_message(struct mosquitto *client, void *context, const struct mos
     ((struct state *)context)->received++;
 }
 
+/// One turn by poll: libmosquitto's own loop cannot wait for descriptors over 1,023.
+static void turn(struct mosquitto *client, int milliseconds) {
+    struct pollfd poller = {mosquitto_socket(client), POLLIN, 0};
+    if (mosquitto_want_write(client)) poller.events |= POLLOUT;
+    if (poll(&poller, 1, milliseconds) > 0) {
+        if (poller.revents & POLLOUT) mosquitto_loop_write(client, 1);
+        if (poller.revents & (POLLIN | POLLHUP)) mosquitto_loop_read(client, 1);
+    }
+    mosquitto_loop_misc(client);
+}
+
 static struct mosquitto *connected(const struct mqtt_job *job, struct state *state, int number) {
     char name[32];
     snprintf(name, sizeof name, "bench%d", number);
@@ -32,13 +44,13 @@ static struct mosquitto *connected(const struct mqtt_job *job, struct state *sta
     if (job->tls_ca) mosquitto_tls_set(client, job->tls_ca, NULL, NULL, NULL, NULL);
     state->is_connected = 0;
     if (mosquitto_connect(client, job->host, job->port, 60) != MOSQ_ERR_SUCCESS) { fprintf(stderr, "libmosquitto cannot connect\n"); exit(1); }
-    while (!state->is_connected) mosquitto_loop(client, 100, 1);
+    while (!state->is_connected) turn(client, 100);
     return client;
 }
 
 static void done(struct mosquitto *client) {
     mosquitto_disconnect(client);
-    mosquitto_loop(client, 10, 1);
+    turn(client, 10);
     mosquitto_destroy(client);
 }
 

@@ -119,10 +119,10 @@ struct Comparison {
         print("\(name): \(cells.joined(separator: ", ")); \(ratios.joined(separator: ", "))")
     }
 
-    /// User-space instructions per message, by valgrind: what is left when a short run is taken from a long one.
+    /// User-space instructions per message, by the processor's counters: what is left when a short run is taken from a long one.
     private func instructions(_ port: Int) {
-        guard Process.output(["valgrind", "--version"]) != nil else {
-            return print("Instructions are not counted: valgrind is not installed.")
+        guard counted(["true"]) != nil else {
+            return print("Instructions are not counted: perf is not installed, or this machine does not let it count them.")
         }
         print("User-space instructions per message:")
         for (mode, qos) in [("pub", 0), ("pub", 1), ("pub", 2), ("sub", 0), ("sub", 1)] {
@@ -130,22 +130,21 @@ struct Comparison {
             for client in ["apus", "apus-callbacks", "libmosquitto"] {
                 var options = Options()
                 (options.client, options.port, options.mode, options.qos, options.inflight) = (client, port, mode, qos, 20)
-                options.count = 2_000
-                guard let short = collected(options) else { continue }
-                options.count = 12_000
-                guard let long = collected(options) else { continue }
-                cells.append("\(client) \((long - short) / 10_000)")
+                options.count = 20_000
+                guard let short = counted(["/proc/self/exe"] + options.arguments) else { continue }
+                options.count = 120_000
+                guard let long = counted(["/proc/self/exe"] + options.arguments) else { continue }
+                cells.append("\(client) \((long - short) / 100_000)")
             }
             print("\(mode) QoS \(qos) 64 B window 20: \(cells.joined(separator: ", "))")
         }
     }
 
-    private func collected(_ options: Options) -> Int? {
-        let command =
-            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "/proc/self/exe"] + options.arguments
-        guard let output = Process.output(command, withErrors: true) else { return nil }
-        guard let line = output.split(separator: "\n").last(where: { $0.contains("Collected") }) else { return nil }
-        return line.split(separator: " ").last.flatMap { Int($0) }
+    private func counted(_ command: [String]) -> Int? {
+        let perf = ["perf", "stat", "-x", ",", "-e", "instructions:u"] + command
+        guard let output = Process.output(perf, withErrors: true) else { return nil }
+        guard let line = output.split(separator: "\n").last(where: { $0.contains("instructions") }) else { return nil }
+        return line.split(separator: ",").first.flatMap { Int($0) }
     }
 
     private func secure(_ certificates: String, _ count: Int) throws {
@@ -207,7 +206,7 @@ enum Process {
         defer { posix_spawn_file_actions_destroy(&actions) }
         if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
         if let errors { posix_spawn_file_actions_adddup2(&actions, errors, 2) }
-        // Under valgrind, /proc/self/exe would be that.
+        // Under perf, /proc/self/exe would be that.
         var program = command[0]
         if program == "/proc/self/exe" || command.contains("/proc/self/exe") {
             var path = [CChar](repeating: 0, count: 4_096)
@@ -230,7 +229,7 @@ enum Process {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { return nil }
         defer { close(ends[0]) }
-        fcntl(ends[0], F_SETFD, FD_CLOEXEC)
+        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
         let null = open("/dev/null", O_WRONLY)
         defer { close(null) }
         let pid = try? spawn(command, output: ends[1], errors: withErrors ? ends[1] : nil)

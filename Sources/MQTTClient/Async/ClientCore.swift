@@ -23,7 +23,8 @@ final class ClientCore: MQTTConnectionHandler {
     private(set) var info: MQTTConnectionInfo?
     /// How many messages have come that nobody was there for.
     private(set) var unmatchedCount = 0
-    private let states: AsyncStream<MQTTConnectionState>.Continuation
+    private var state: MQTTConnectionState?
+    private var stateReaders: [(number: Int, continuation: AsyncStream<MQTTConnectionState>.Continuation)] = []
     private let prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
     private var connectWaiters: [Signal] = []
     private let reconnects: Bool
@@ -31,8 +32,8 @@ final class ClientCore: MQTTConnectionHandler {
     private var shares: [UInt16: Int] = [:]
     private var authenticationWaiters: [Signal] = []
     /// Requests that wait for room in the queue stand in line.
-    let line = Kernel.Semaphore(1, limit: 1)
-    private let room = Kernel.Semaphore(0, limit: 1)
+    private lazy var line = Kernel.Semaphore(1, limit: 1)
+    private lazy var room = Kernel.Semaphore(0, limit: 1)
     private(set) var lineCount = 0
     var roomHandlers: [() -> Void] = []
     var replies: [UInt64: ReplyWaiter] = [:]
@@ -41,12 +42,10 @@ final class ClientCore: MQTTConnectionHandler {
     init(
         connection: MQTTConnection,
         reconnects: Bool,
-        states: AsyncStream<MQTTConnectionState>.Continuation,
         prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
     ) {
         self.connection = connection
         self.reconnects = reconnects
-        self.states = states
         self.prepare = prepare
         connection.handlerNotesDeliveries = true
     }
@@ -57,7 +56,7 @@ final class ClientCore: MQTTConnectionHandler {
         // The first attempt is the caller's: it learns how it went. Later ones are ours.
         guard connection.isIdle else { return }
         connection.reconnects = retries && reconnects
-        states.yield(.connecting)
+        change(to: .connecting)
         connection.connect(handler: self)
     }
 
@@ -111,6 +110,23 @@ final class ClientCore: MQTTConnectionHandler {
         }
     }
 
+    // MARK: States
+
+    private func change(to state: MQTTConnectionState) {
+        self.state = state
+        for reader in stateReaders { reader.continuation.yield(state) }
+    }
+
+    /// Tells `continuation` the state and its changes; returns what it is known by.
+    func addStateReader(_ continuation: AsyncStream<MQTTConnectionState>.Continuation) -> Int {
+        let number = (stateReaders.last?.number ?? 0) + 1
+        if let state { continuation.yield(state) }
+        stateReaders.append((number, continuation))
+        return number
+    }
+
+    func removeStateReader(_ number: Int) { stateReaders.removeAll { $0.number == number } }
+
     // MARK: Waiting for room
 
     /// Tries `body` until the queue has room, in turn with others who do. Called on the loop.
@@ -131,8 +147,8 @@ final class ClientCore: MQTTConnectionHandler {
     }
 
     func hasRoom() {
-        // It is set already: whoever waits looks anew.
-        do throws(KernelError) { try room.post() } catch {}
+        // If it is set already, whoever waits looks anew.
+        if lineCount > 0 { do throws(KernelError) { try room.post() } catch {} }
         let handlers = roomHandlers
         roomHandlers = []
         for handler in handlers { handler() }
@@ -145,7 +161,7 @@ final class ClientCore: MQTTConnectionHandler {
     func connected(_ info: MQTTConnectionInfo) {
         self.info = info
         connection.reconnects = reconnects
-        states.yield(.connected(info))
+        change(to: .connected(info))
         let waiters = connectWaiters
         connectWaiters = []
         for waiter in waiters { waiter.resume(returning: .success(())) }
@@ -158,10 +174,10 @@ final class ClientCore: MQTTConnectionHandler {
         for waiter in authentications { waiter.resume(returning: .failure(error)) }
         if let retryAt {
             let delay = retryAt - connection.network.loop.now
-            states.yield(.waiting(after: error, for: delay))
+            change(to: .waiting(after: error, for: delay))
             return
         }
-        states.yield(.disconnected(error))
+        change(to: .disconnected(error))
         let connects = connectWaiters
         connectWaiters = []
         for waiter in connects { waiter.resume(returning: .failure(error)) }
@@ -243,7 +259,8 @@ final class ClientCore: MQTTConnectionHandler {
     func unsubscribed(_ request: MQTTRequestID, codes: [UInt8]) { answer(request, .success(MQTTAnswer(codes: codes))) }
 
     func subscriptionLost(filter: [UInt8], code: MQTTReasonCode) {
-        states.yield(.subscriptionLost(filter: String(decoding: filter, as: UTF8.self), code))
+        let event = MQTTConnectionState.subscriptionLost(filter: String(decoding: filter, as: UTF8.self), code)
+        for reader in stateReaders { reader.continuation.yield(event) }
         for buffer in buffers where buffer.filter == filter { buffer.end() }
         buffers.removeAll { $0.filter == filter }
     }

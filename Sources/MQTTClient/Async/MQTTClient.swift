@@ -28,8 +28,20 @@ public actor MQTTClient {
     nonisolated let coreOnLoop: LoopConfined<ClientCore>
     nonisolated let loop: EventLoop
 
-    /// What happens to the connection, for one reader; the newest 64 changes are kept.
-    public nonisolated let states: AsyncStream<MQTTConnectionState>
+    /// What happens to the connection: its state now, if it was ever asked to connect, and each change from now on. Every reader has a sequence of its own; the newest
+    /// 64 changes wait for it.
+    public nonisolated var states: AsyncStream<MQTTConnectionState> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: MQTTConnectionState.self,
+            bufferingPolicy: .bufferingNewest(64)
+        )
+        let (box, loop) = (coreOnLoop, self.loop)
+        loop.execute {
+            let number = box.value.addStateReader(continuation)
+            continuation.onTermination = { _ in loop.execute { box.value.removeStateReader(number) } }
+        }
+        return stream
+    }
 
     /// The loop that the client lives on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
@@ -73,14 +85,7 @@ public actor MQTTClient {
         _ prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
     ) {
         loop = connection.network.loop
-        let (stream, continuation) = AsyncStream.makeStream(
-            of: MQTTConnectionState.self,
-            bufferingPolicy: .bufferingNewest(64)
-        )
-        states = stream
-        coreOnLoop = LoopConfined(
-            ClientCore(connection: connection, reconnects: reconnects, states: continuation, prepare: prepare)
-        )
+        coreOnLoop = LoopConfined(ClientCore(connection: connection, reconnects: reconnects, prepare: prepare))
     }
 
     deinit {

@@ -87,7 +87,8 @@ struct RequestWaiters {
         var waiter: Waiter
     }
 
-    private var places: [Place] = Array(repeating: Place(number: 0, waiter: .nobody), count: 4)
+    /// None, or a power of two of them.
+    private var places: [Place] = []
     /// Those whose answers are so late that their places were needed.
     private var late: [MQTTRequestID: Waiter] = [:]
     private(set) var count = 0
@@ -96,6 +97,7 @@ struct RequestWaiters {
 
     /// Adds who waits for `number`, which nobody waits for yet.
     mutating func add(_ number: MQTTRequestID, _ waiter: Waiter) {
+        if places.isEmpty { places = Array(repeating: Place(number: 0, waiter: .nobody), count: 4) }
         var index = Int(number) & (places.count - 1)
         while true {
             if case .nobody = places[index].waiter { break }
@@ -127,6 +129,7 @@ struct RequestWaiters {
 
     /// Takes out who waits for `number`.
     private mutating func remove(_ number: MQTTRequestID) -> Waiter {
+        guard !places.isEmpty else { return .nobody }
         let index = Int(number) & (places.count - 1)
         guard places[index].number == number else {
             guard !late.isEmpty, let waiter = late.removeValue(forKey: number) else { return .nobody }

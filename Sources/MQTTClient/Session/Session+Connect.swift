@@ -28,6 +28,7 @@ extension MQTTSession {
         lastReceivedAt = now
         state = .connected
         rest()
+        outgoing.trim()
         resume(sessionPresent: answer.sessionPresent)
         hasSession = true
         #if os(Linux) || MQTT5
