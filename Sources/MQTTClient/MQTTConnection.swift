@@ -38,7 +38,11 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     private let timer: Timer
     private let turnEnd: EndOfTurn
     /// A message that the handler has not taken yet.
-    private var untaken: MQTTMessage?
+    private final class Untaken {
+        let message: MQTTMessage
+        init(_ message: MQTTMessage) { self.message = message }
+    }
+    private var untaken: Untaken?
     private var failures = 0
     #if !hasFeature(Embedded)
     private var takeovers = 0
@@ -437,7 +441,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     #if !hasFeature(Embedded)
     /// Whether what waits outlives the process.
-    var hasStore: Bool { session.store != nil }
+    var hasStore: Bool { session.keeper != nil }
 
     /// Calls `body` when what was asked for until now is kept in the store.
     func whenKept(_ body: @escaping (Result<Void, MQTTError>) -> Void) {
@@ -504,7 +508,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
 
     /// Says that the handler, which did not take a message, can take it now.
     public func resumeReceiving() {
-        guard let message = untaken else { return }
+        guard let message = untaken?.message else { return }
         untaken = nil
         deliver(message)
         if untaken == nil, state == .open { stream?.resumeReceiving() }
@@ -561,7 +565,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             if session.hasOutgoing { askForEndOfTurn() }
         case .kept: break
         case .refused:
-            untaken = message
+            untaken = Untaken(message)
             #if !hasFeature(Embedded)
             if !handlerNotesDeliveries { session.withdrawDelivery(message.receipt) }
             #endif

@@ -115,6 +115,7 @@ struct ApusJob: @unchecked Sendable {
         let total = Int(job.pointee.conns)
         var clients: [MQTTClient] = []
         clients.reserveCapacity(total)
+        let endpoint = self.endpoint
         for number in 0..<total {
             clients.append(MQTTClient(to: endpoint, over: network, configuration: configuration(number)))
         }

@@ -99,7 +99,7 @@ extension MQTTSession {
         publishes.write(write)
         publishes.finishRecord(place)
         #if !hasFeature(Embedded)
-        if store != nil { storeAdded(place) }
+        if keeper != nil { storeAdded(place) }
         #endif
         return qos == .atMostOnce ? nil : lastNumber
     }
@@ -161,7 +161,7 @@ extension MQTTSession {
     /// Ends a message without an answer from the server.
     private mutating func finish(_ place: Int, _ outcome: Outbox.Outcome) {
         #if !hasFeature(Embedded)
-        if store != nil { storeRemoved(publishes.number(place)) }
+        if keeper != nil { storeRemoved(publishes.number(place)) }
         #endif
         if publishes.kind(place) == .unacknowledged {
             publishes.set(place, .done)
@@ -263,7 +263,7 @@ extension MQTTSession {
             if publishes.kind(place) == .unacknowledged {
                 transmit(place, at: now)
                 nextPublish = publishes.next(place)
-                if store != nil { storeRemoved(publishes.number(place)) }
+                if keeper != nil { storeRemoved(publishes.number(place)) }
                 publishes.set(place, .done)
                 return true
             }
@@ -276,7 +276,7 @@ extension MQTTSession {
                 publishes.setDuplicate(place, false)
                 publishes.markSent(place, packetID: packetID)
                 #if !hasFeature(Embedded)
-                if store != nil { storeChanged(place) }
+                if keeper != nil { storeChanged(place) }
                 #endif
             }
             transmit(place, at: now)
@@ -416,7 +416,7 @@ extension MQTTSession {
                 if publishes.state(place) == .sent {
                     publishes.set(place, .released)
                     #if !hasFeature(Embedded)
-                    if store != nil { storeChanged(place) }
+                    if keeper != nil { storeChanged(place) }
                     #endif
                 }
                 sendAcknowledgement(.pubrel, answer.packetID, .success)
@@ -427,7 +427,7 @@ extension MQTTSession {
             return nil
         }
         #if !hasFeature(Embedded)
-        if store != nil { storeRemoved(number) }
+        if keeper != nil { storeRemoved(number) }
         countQoS2(place, -1)
         #endif
         publishes.set(place, .done)

@@ -179,7 +179,7 @@ extension MQTTSession {
         }
         received.remove(at: index)
         #if !hasFeature(Embedded)
-        store?.removeReceived(packetID)
+        keeper?.store.removeReceived(packetID)
         #endif
         sendAcknowledgement(.pubcomp, packetID, .success)
     }

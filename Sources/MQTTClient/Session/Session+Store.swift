@@ -4,7 +4,6 @@ internal import Kernel
 extension MQTTSession {
     /// Keeps the session in `store` from now on, and takes up what is there. `timeOfDay` is how many milliseconds that is ahead of the loop's time.
     mutating func use(_ store: any MQTTStore, timeOfDay: Int64) throws(MQTTError) {
-        self.timeOfDay = timeOfDay
         for entry in try store.load() {
             // What is no PUBLISH, such as from a file that was damaged, or of the other version of the protocol, is left out.
             guard Self.isPublish(entry.packet.span, isVersion5: isVersion5) else {
@@ -23,19 +22,19 @@ extension MQTTSession {
         }
         nextPublish = publishes.first
         hasSession = publishes.count > 0 || received.count > 0
-        self.store = store
+        keeper = Keeper(store, timeOfDay: timeOfDay)
     }
 
     /// Notes that the user gets a message with QoS 2 now, so that not even the next process gets it again: ``commit()`` before it does.
     mutating func noteDelivery(_ receipt: MQTTReceipt) {
         guard receipt.isQoS2, receipt.session == sessionNumber else { return }
-        store?.addReceived(receipt.packetID)
+        keeper?.store.addReceived(receipt.packetID)
     }
 
     /// The user has not taken a message after all.
     mutating func withdrawDelivery(_ receipt: MQTTReceipt) {
         guard receipt.isQoS2, receipt.session == sessionNumber else { return }
-        store?.removeReceived(receipt.packetID)
+        keeper?.store.removeReceived(receipt.packetID)
     }
 
     private static func isPublish(_ packet: Span<UInt8>, isVersion5: Bool) -> Bool {
@@ -63,19 +62,21 @@ extension MQTTSession {
 
     /// Makes last what has changed.
     mutating func commit() {
-        guard let store, storeFailure == nil else { return }
-        do throws(MQTTError) { try store.commit() } catch { storeFailure = error }
+        guard let keeper, keeper.failure == nil else { return }
+        do throws(MQTTError) { try keeper.store.commit() } catch { keeper.failure = error }
     }
 
     func storeAdded(_ place: Int) {
-        let header = publishes.header(place, timeOfDay: timeOfDay)
-        publishes.withPacket(place) { store?.put(publishes.number(place), header: header.span, packet: $0) }
+        guard let keeper else { return }
+        let header = publishes.header(place, timeOfDay: keeper.timeOfDay)
+        publishes.withPacket(place) { keeper.store.put(publishes.number(place), header: header.span, packet: $0) }
     }
 
     func storeChanged(_ place: Int) {
-        store?.update(publishes.number(place), header: publishes.header(place, timeOfDay: timeOfDay).span)
+        guard let keeper else { return }
+        keeper.store.update(publishes.number(place), header: publishes.header(place, timeOfDay: keeper.timeOfDay).span)
     }
 
-    func storeRemoved(_ number: UInt32) { store?.remove(number) }
+    func storeRemoved(_ number: UInt32) { keeper?.store.remove(number) }
 }
 #endif

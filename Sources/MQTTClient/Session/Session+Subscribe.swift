@@ -188,7 +188,7 @@ extension MQTTSession {
         sessionNumber &+= 1
         received.removeAll()
         #if !hasFeature(Embedded)
-        store?.removeAllReceived()
+        keeper?.store.removeAllReceived()
         #endif
         var place = publishes.first
         while place < publishes.end {
@@ -242,7 +242,7 @@ extension MQTTSession {
 
     #if !hasFeature(Embedded)
     private mutating func lose(_ place: Int, _ outcome: Outbox.Outcome) {
-        if store != nil { storeRemoved(publishes.number(place)) }
+        if keeper != nil { storeRemoved(publishes.number(place)) }
         publishes.finish(place, outcome)
     }
     #endif

@@ -93,11 +93,16 @@ public struct MQTTSession: ~Copyable {
     /// How many of them have QoS 2.
     var underWayQoS2 = 0
     /// A message that is sent from where it is kept, since it is too large to be copied.
-    struct LargePublish {
+    final class LargePublish {
         let place: Int
         /// How many of the outgoing bytes go before it.
         var bytesBefore: Int
         var sent = 0
+
+        init(place: Int, bytesBefore: Int) {
+            self.place = place
+            self.bytesBefore = bytesBefore
+        }
     }
     var largePublish: LargePublish?
     #endif
@@ -144,11 +149,21 @@ public struct MQTTSession: ~Copyable {
     var outgoingAliases = TopicAliases()
     #endif
     #if !hasFeature(Embedded)
-    var store: (any MQTTStore)?
-    /// How many milliseconds the time of day is ahead of the loop's time: what is kept has the time of day.
-    var timeOfDay: Int64 = 0
-    /// Why the store does not keep anything any more.
-    var storeFailure: MQTTError?
+    /// The store, and what belongs to it. Most sessions have none.
+    final class Keeper {
+        let store: any MQTTStore
+        /// How many milliseconds the time of day is ahead of the loop's time: what is kept has the time of day.
+        let timeOfDay: Int64
+        /// Why the store does not keep anything any more.
+        var failure: MQTTError?
+
+        init(_ store: any MQTTStore, timeOfDay: Int64) {
+            self.store = store
+            self.timeOfDay = timeOfDay
+        }
+    }
+    var keeper: Keeper?
+    var storeFailure: MQTTError? { keeper?.failure }
     #endif
 
     /// How many bytes may wait for the transport before no more requests are turned into packets.
@@ -262,7 +277,7 @@ public struct MQTTSession: ~Copyable {
             #if !hasFeature(Embedded)
             // What is sent must not be forgotten afterwards.
             commit()
-            guard storeFailure == nil else { return }
+            guard keeper?.failure == nil else { return }
             if largePublish != nil {
                 guard sendLargePublish(send) else { return }
                 lastSentAt = now
@@ -280,17 +295,16 @@ public struct MQTTSession: ~Copyable {
     #if !hasFeature(Embedded)
     /// Sends some of a large message, or of what goes before it; `false` if the transport takes nothing.
     private mutating func sendLargePublish(_ send: (Span<UInt8>) -> Int) -> Bool {
-        guard var large = largePublish else { return false }
+        guard let large = largePublish else { return false }
         if large.bytesBefore > 0 {
             let count = outgoing.withSpan { send($0.extracting(first: large.bytesBefore)) }
             outgoing.removeFirst(count)
             large.bytesBefore -= count
-            largePublish = large
             return count > 0
         }
         let count = publishes.withPacket(large.place) { send($0.extracting(droppingFirst: large.sent)) }
         large.sent += count
-        largePublish = large.sent < publishes.packetBytes(large.place) ? large : nil
+        if large.sent == publishes.packetBytes(large.place) { largePublish = nil }
         return count > 0
     }
     #endif
