@@ -13,8 +13,8 @@ package protocol LoopWaitOwner: AnyObject {
 package final class LoopWait: @unchecked Sendable {
     // @unchecked: all is touched on the loop only, but for `use`, which does not change while a cancellation may come.
     private let loop: EventLoop
-    /// Who is told of a cancellation.
-    package weak var owner: (any LoopWaitOwner)?
+    /// Who is told of a cancellation; whoever waits keeps it. (A weak reference would make each use of it slow.)
+    package unowned var owner: (any LoopWaitOwner)?
     private var continuation: UnsafeContinuation<Void, Never>?
     private var use: UInt = 0
     private var isOver = true

@@ -13,7 +13,8 @@ public enum MQTTBufferPolicy: Sendable {
 
 /// A place for a task to wait in for the messages of a subscription; used again and again. Confined to the loop.
 final class MessageReader: LoopWaitOwner {
-    private weak var buffer: MessageBuffer?
+    /// Whoever waits keeps the subscription, and that its buffer.
+    private unowned let buffer: MessageBuffer
     let place: LoopWait
     /// Whether it gets nothing: it was cancelled, or another has come.
     var isOver = false
@@ -24,7 +25,7 @@ final class MessageReader: LoopWaitOwner {
         place.owner = self
     }
 
-    func waitCancelled() { buffer?.end(self) }
+    func waitCancelled() { buffer.end(self) }
 }
 
 /// The messages of one subscription that wait for their reader. Confined to the loop.

@@ -13,7 +13,8 @@ struct MQTTAnswer: Sendable {
 
 /// A place for a task to wait in for the answer to its request. Confined to the loop.
 final class RequestWait: LoopWaitOwner {
-    private weak var core: ClientCore?
+    /// Whoever waits keeps the client, and that its core.
+    private unowned let core: ClientCore
     let place: LoopWait
     /// The answer.
     private var result = RequestResult.failure(.cancelled)
@@ -29,7 +30,7 @@ final class RequestWait: LoopWaitOwner {
         place.finish()
     }
 
-    func waitCancelled() { core?.waiters.cancel(self) }
+    func waitCancelled() { core.waiters.cancel(self) }
 
     /// What came of the request, once the wait is over.
     func answer() throws(MQTTError) -> MQTTAnswer { try result.get() }
