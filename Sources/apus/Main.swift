@@ -28,7 +28,7 @@ internal import CLinux
             Console.error("\(error.message); see 'apus \(name) --help'")
             return 2
         } catch {
-            Console.error("\(name): \(sentence(for: error))")
+            if !rest.contains("--quiet") { Console.error("\(name): \(sentence(for: error))") }
             return 1
         }
     }
