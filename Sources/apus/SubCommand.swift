@@ -94,7 +94,7 @@ let subCommand = Command(
         arguments.has("exit-after-subscribe") || filters.isEmpty
         ? 0
         : try await withTimeout(arguments) {
-            try await withThrowingTaskGroup { group in
+            let isThrough = try await withThrowingTaskGroup(of: Bool.self) { group in
                 for reader in sequences {
                     group.addTask {
                         for await message in reader {
@@ -105,15 +105,19 @@ let subCommand = Command(
                                     isRetained: true
                                 )
                             }
-                            if await printer.print(message) { break }
+                            if await printer.print(message) { return true }
                         }
+                        return false
                     }
                 }
                 // The first that ends, ends all.
-                try await group.next()
-                group.cancelAll()
+                defer { group.cancelAll() }
+                return try await group.next() ?? false
             }
-            return 0
+            if isThrough { return 0 }
+            // The connection is over, for a reason that its state has.
+            for await case .disconnected(let error) in client.states { throw error }
+            throw CancellationError()
         }
     try await server.disconnect(client)
     return status

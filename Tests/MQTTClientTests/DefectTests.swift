@@ -19,20 +19,7 @@ import Testing
         try ask(&pieces)
         let expected = whole.sent()
         var bytes: [UInt8] = []
-        // It takes a few bytes, then nothing, and so on.
-        while bytes.count < expected.count {
-            var hasTaken = false
-            pieces.session.withOutgoing(
-                { span in
-                    if hasTaken { return 0 }
-                    hasTaken = true
-                    let count = min(step, span.count)
-                    for index in 0..<count { bytes.append(span[index]) }
-                    return count
-                },
-                at: .zero
-            )
-        }
+        while bytes.count < expected.count { bytes += pieces.sent(atMost: step) }
         #expect(bytes == expected)
         #expect(!pieces.session.hasOutgoing == true)
     }

@@ -181,17 +181,7 @@ import Testing
         var bytes: [UInt8] = []
         var rounds = 0
         while driver.session.hasOutgoing == true {
-            var isTaken = false
-            driver.session.withOutgoing(
-                { span in
-                    if isTaken { return 0 }
-                    isTaken = true
-                    let count = min(step, span.count)
-                    for index in 0..<count { bytes.append(span[index]) }
-                    return count
-                },
-                at: .zero
-            )
+            bytes += driver.sent(atMost: step)
             rounds += 1
             // In its midst a message comes, whose acknowledgement must wait for its end.
             if rounds == 3, bytes.count < large.count {
@@ -220,19 +210,7 @@ import Testing
             isRetained: false,
             properties: properties
         )
-        func sendSome(_ driver: inout Driver) -> [UInt8] {
-            var bytes: [UInt8] = []
-            driver.session.withOutgoing(
-                { span in
-                    guard bytes.isEmpty else { return 0 }
-                    for index in 0..<1_000 { bytes.append(span[index]) }
-                    return 1_000
-                },
-                at: .zero
-            )
-            return bytes
-        }
-        #expect(sendSome(&driver).count == 1_000)
+        #expect(driver.sent(atMost: 1_000).count == 1_000)
         driver.session.transportClosed()
         try driver.connect(sessionPresent: true, at: .seconds(40))
         let again = driver.sent(at: .seconds(40))
@@ -242,7 +220,7 @@ import Testing
         #expect(driver.events.last == .published(1, .success) && driver.session.waitingCount == 0)
         // Too early.
         _ = try driver.session.publish(topic: [0x61].span, payload: payload.span, qos: .atLeastOnce, isRetained: false)
-        _ = sendSome(&driver)
+        _ = driver.sent(atMost: 1_000)
         #expect(throws: MQTTError.protocolViolation(.unexpectedPacket(firstByte: 0x40))) {
             try driver.receive([0x40, 2, 0, 2])
         }
@@ -259,15 +237,7 @@ import Testing
         for second in 0..<40 {
             let now = Duration.seconds(second)
             if let deadline = driver.session.deadline, deadline <= now { try driver.session.handleTimeout(at: now) }
-            var isTaken = false
-            driver.session.withOutgoing(
-                { span in
-                    if isTaken { return 0 }
-                    isTaken = true
-                    return min(1_000, span.count)
-                },
-                at: now
-            )
+            _ = driver.sent(atMost: 1_000, at: now)
         }
         #expect(driver.session.isConnected == true)
         // It stands still: half of the keep alive later the link is dead.

@@ -26,6 +26,20 @@ struct Driver: ~Copyable {
         return bytes
     }
 
+    /// What a transport takes that has room for `count` bytes.
+    mutating func sent(atMost count: Int, at now: Duration = .zero) -> [UInt8] {
+        var bytes: [UInt8] = []
+        session.withOutgoing(
+            { span in
+                let taken = min(count - bytes.count, span.count)
+                for index in 0..<taken { bytes.append(span[index]) }
+                return taken
+            },
+            at: now
+        )
+        return bytes
+    }
+
     mutating func receive(_ bytes: [UInt8], at now: Duration = .zero) throws(MQTTError) {
         var rest = bytes[...]
         while !rest.isEmpty {
