@@ -30,7 +30,8 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public let network: any Network
     private let loop: EventLoop
     private var handler: (any MQTTConnectionHandler)?
-    private var session: MQTTSession
+    /// Nothing that the session calls comes back to it, so accesses need not be tracked at run time: that would be a tenth of each message's cost.
+    @safe @exclusivity(unchecked) private var session: MQTTSession
     private var state = State.idle
     /// The transport, while it is opened or open.
     private var stream: (any ByteStream)?
@@ -560,9 +561,12 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         #endif
         switch handler?.received(message) ?? .taken {
         case .taken:
-            session.acknowledge(message.receipt)
+            // One with QoS 0 has no answer.
+            if message.receipt.packetID != 0 {
+                session.acknowledge(message.receipt)
+                if session.hasOutgoing { askForEndOfTurn() }
+            }
             session.recycle(message)
-            if session.hasOutgoing { askForEndOfTurn() }
         case .kept: break
         case .refused:
             untaken = Untaken(message)

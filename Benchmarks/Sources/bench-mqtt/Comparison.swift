@@ -4,16 +4,19 @@ import Glibc
 struct Comparison {
     private let isQuick: Bool
     private let certificates: String?
+    /// The plugin of QEMU that counts instructions.
+    private let plugin: String?
     private let clients = ["raw", "apus", "apus-callbacks", "libmosquitto", "paho"]
 
     init(_ arguments: ArraySlice<String>) throws {
         isQuick = arguments.contains("--quick")
-        var certificates: String?
-        if let index = arguments.firstIndex(of: "--certificates") {
+        func value(_ name: String) throws -> String? {
+            guard let index = arguments.firstIndex(of: name) else { return nil }
             guard index + 1 < arguments.endIndex else { throw BenchError(usage) }
-            certificates = arguments[index + 1]
+            return arguments[index + 1]
         }
-        self.certificates = certificates
+        certificates = try value("--certificates")
+        plugin = try value("--plugin")
     }
 
     /// A job's line of JSON, as numbers by name; `nil` if the client cannot do it, or not in two minutes.
@@ -133,10 +136,11 @@ struct Comparison {
         }
     }
 
-    /// User-space instructions per message, by the processor's counters: what is left when a short run is taken from a long one.
+    /// User-space instructions per message, counted by QEMU: what is left when a short run is taken from a long one. The server answers much faster than the client asks
+    /// there, so that each answer is a turn of the loop.
     private func instructions(_ port: Int) {
-        guard counted(["true"]) != nil else {
-            return print("Instructions are not counted: perf is not installed, or this machine does not let it count them.")
+        guard let plugin, Process.output(["qemu-x86_64", "--version"]) != nil else {
+            return print("Instructions are not counted: install qemu-user for that.")
         }
         print("User-space instructions per message:")
         for (mode, qos) in [("pub", 0), ("pub", 1), ("pub", 2), ("sub", 0), ("sub", 1)] {
@@ -144,21 +148,21 @@ struct Comparison {
             for client in ["apus", "apus-callbacks", "libmosquitto"] {
                 var options = Options()
                 (options.client, options.port, options.mode, options.qos, options.inflight) = (client, port, mode, qos, 20)
-                options.count = 20_000
-                guard let short = counted(["/proc/self/exe"] + options.arguments) else { continue }
-                options.count = 120_000
-                guard let long = counted(["/proc/self/exe"] + options.arguments) else { continue }
-                cells.append("\(client) \((long - short) / 100_000)")
+                options.count = 2_000
+                guard let short = counted(options, plugin) else { continue }
+                options.count = 22_000
+                guard let long = counted(options, plugin) else { continue }
+                cells.append("\(client) \((long - short) / 20_000)")
             }
             print("\(mode) QoS \(qos) 64 B window 20: \(cells.joined(separator: ", "))")
         }
     }
 
-    private func counted(_ command: [String]) -> Int? {
-        let perf = ["perf", "stat", "-x", ",", "-e", "instructions:u"] + command
-        guard let output = Process.output(perf, withErrors: true) else { return nil }
-        guard let line = output.split(separator: "\n").last(where: { $0.contains("instructions") }) else { return nil }
-        return line.split(separator: ",").first.flatMap { Int($0) }
+    private func counted(_ options: Options, _ plugin: String) -> Int? {
+        let command = ["timeout", "120", "qemu-x86_64", "-plugin", plugin, "/proc/self/exe"] + options.arguments
+        guard let output = Process.output(command, withErrors: true) else { return nil }
+        guard let line = output.split(separator: "\n").last(where: { $0.hasPrefix("instructions ") }) else { return nil }
+        return line.split(separator: " ").last.flatMap { Int($0) }
     }
 
     private func secure(_ certificates: String, _ count: Int) throws {
@@ -243,7 +247,7 @@ enum Process {
         defer { posix_spawn_file_actions_destroy(&actions) }
         if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
         if let errors { posix_spawn_file_actions_adddup2(&actions, errors, 2) }
-        // Under perf, /proc/self/exe would be that.
+        // Under another program, /proc/self/exe would be that.
         var program = command[0]
         if program == "/proc/self/exe" || command.contains("/proc/self/exe") {
             var path = [CChar](repeating: 0, count: 4_096)

@@ -8,9 +8,9 @@ struct BenchError: Error, CustomStringConvertible {
 }
 
 let usage = """
-    usage: bench-mqtt [--quick] [--certificates DIR]
+    usage: bench-mqtt [--quick] [--certificates DIR] [--plugin FILE]
                Compares Apus with libmosquitto, Paho, and a C program without any library, at a broker that only answers. With --certificates, over
-               TLS too (DIR has root.crt, and good-ec.crt with its key).
+               TLS too (DIR has root.crt, and good-ec.crt with its key). --plugin is QEMU's to count instructions (Sources/instructions.c).
            bench-mqtt --peer HOST:PORT [--client apus|apus-callbacks|libmosquitto|paho|raw] [--mode pub|rtt|sub|conns|connect] [--qos N]
                       [--size N] [--inflight N] [--count N] [--conns N] [--version 4|5] [--tls-ca FILE]
                Does one job at a broker, and prints what it took as a line of JSON.

@@ -16,9 +16,10 @@ final class ClientCore: MQTTConnectionHandler {
     let connection: MQTTConnection
     var buffers: [MessageBuffer] = []
     var listeners: [Listener] = []
-    var waiters = RequestWaiters()
+    // Neither calls anybody that comes back to it, so accesses need not be tracked at run time.
+    @safe @exclusivity(unchecked) var waiters = RequestWaiters()
     /// Places to wait in that nobody uses.
-    var waits: [RequestWait] = []
+    @safe @exclusivity(unchecked) var waits: [RequestWait] = []
     /// What the server has said at the last connect.
     private(set) var info: MQTTConnectionInfo?
     /// How many messages have come that nobody was there for.

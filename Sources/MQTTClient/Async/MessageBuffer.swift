@@ -35,7 +35,8 @@ final class MessageBuffer {
     var isSubscribed = false
     private let limit: Int
     private let policy: MQTTBufferPolicy
-    private var messages: [MQTTMessage] = []
+    // Taking and giving them calls nobody, so accesses need not be tracked at run time.
+    @safe @exclusivity(unchecked) private var messages: [MQTTMessage] = []
     private var reader: MessageReader?
     private var spareReader: MessageReader?
     private var isFinished = false

@@ -54,8 +54,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         var generation: UInt32 = 0
     }
 
-    var timers = TimerQueue()
-    var turnEnds = EndOfTurnQueue()
+    // No call of these two, or of the list of jobs, comes back to them, so accesses need not be tracked at run time.
+    @safe @exclusivity(unchecked) var timers = TimerQueue()
+    @safe @exclusivity(unchecked) var turnEnds = EndOfTurnQueue()
     private let epoll: Int32
     private let wakeUp: Int32
     private var slots: [Slot] = []
@@ -63,8 +64,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let events: UnsafeMutableBufferPointer<epoll_event> = .allocate(capacity: 256)
     private var members: [any LoopMember] = []
     private var shutDownTimer: ShutDown?
-    private var jobs: [UnownedJob] = []
-    private var runningJobs: [UnownedJob] = []
+    @safe @exclusivity(unchecked) private var jobs: [UnownedJob] = []
+    @safe @exclusivity(unchecked) private var runningJobs: [UnownedJob] = []
     private static let jobsPerTurn = 256
 
     private let virtualTime: VirtualTime?
