@@ -12,7 +12,8 @@ final class ScriptedBroker: StreamListenerHandler, @unchecked Sendable {
     /// A connection of a client.
     final class Link: ByteStreamHandler {
         let stream: any ByteStream
-        private let broker: ScriptedBroker
+        /// Weak, since the broker has its links.
+        private weak var broker: ScriptedBroker?
         private var bytes: [UInt8] = []
         private(set) var isOver = false
 
@@ -28,8 +29,8 @@ final class ScriptedBroker: StreamListenerHandler, @unchecked Sendable {
             while let header = try? FixedHeader.parse(bytes.span), bytes.count >= header.packetBytes {
                 let packet = Array(bytes.prefix(header.packetBytes))
                 bytes.removeFirst(header.packetBytes)
-                broker.packets.append(packet)
-                broker.script(self, packet)
+                broker?.packets.append(packet)
+                broker?.script(self, packet)
             }
             return piece.count
         }
