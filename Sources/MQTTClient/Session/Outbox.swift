@@ -1,8 +1,8 @@
 internal import Kernel
 
-/// Packets that wait for the server, in the order they were asked for, in one piece of memory that is used again and again.
+/// Packets that wait for the server, in the order they were asked for: what is known of each, and their bytes one after another in memory that is used again and again.
 ///
-/// A record is a header and the packet as it is sent first. It is known by its place, which counts from the first byte that was ever there.
+/// A record is known by its place, which counts from the first one that there ever was.
 struct Outbox {
     enum State: UInt8 {
         /// Not sent yet; it has no packet identifier.
@@ -30,20 +30,36 @@ struct Outbox {
         case dropped, expired, tooLarge, unsupportedQoS, unsupportedRetain, sessionLost
     }
 
-    // The header: length (4), state, kind, packet identifier (2), number (4), outcome, whether it was ever sent, and of 5.0 its end of
-    // life in milliseconds (8).
-    #if os(Linux) || MQTT5
-    static let headerBytes = 22
-    #else
-    static let headerBytes = 14
-    #endif
+    /// What is known of a packet.
+    private struct Record {
+        /// Where the packet starts, counted from the first byte that was ever there.
+        var start: Int
+        var packetBytes = 0
+        /// The number that the user knows the request by.
+        let number: UInt32
+        var packetID: UInt16 = 0
+        var state = State.waiting
+        let kind: Kind
+        var outcome = Outcome.published
+        /// Whether it has been sent in the present session.
+        var wasSent = false
+        #if os(Linux) || MQTT5
+        /// When it is of no use any more, in milliseconds of the loop's time.
+        var expiresAt = Int64.max
+        #endif
+    }
 
+    /// What a packet counts for beside its own bytes.
+    static let recordBytes = 22
     /// How much memory is kept for the next burst when all is done.
     private static let keptBytes = 1_048_576
 
-    private var bytes: [UInt8] = []
-    /// The place of `bytes[0]`.
+    private var records: [Record] = []
+    /// The place of `records[0]`.
     private var base = 0
+    private var bytes: [UInt8] = []
+    /// Where `bytes[0]` stands, counted from the first byte that was ever there.
+    private var bytesBase = 0
     /// The place of the first record.
     private(set) var first = 0
     /// How many records are not over.
@@ -54,27 +70,26 @@ struct Outbox {
     private(set) var finishedCount = 0
 
     /// Where the next record will be.
-    var end: Int { base + bytes.count }
+    var end: Int { base + records.count }
+
+    /// How many bytes all have from the first on, those included that are over.
+    var heldBytes: Int {
+        let index = first - base
+        guard index < records.count else { return 0 }
+        return bytesBase + bytes.count - records[index].start + (records.count - index) * Self.recordBytes
+    }
 
     // MARK: Adding
 
-    /// Begins a record; its packet is to be appended to ``bytes`` by ``write(_:)`` calls, then it is ended by ``finishRecord(_:)``.
+    /// Begins a record; its packet is to be appended by ``write(_:)`` calls, then it is ended by ``finishRecord(_:)``.
     mutating func beginRecord(_ kind: Kind, number: UInt32, expiresAt: Int64 = .max) -> Int {
         compact()
-        let place = end
-        bytes.appendInteger(0)
-        bytes.appendInteger(0)
-        bytes.append(State.waiting.rawValue)
-        bytes.append(kind.rawValue)
-        bytes.appendInteger(0)
-        bytes.appendInteger(UInt16(truncatingIfNeeded: number >> 16))
-        bytes.appendInteger(UInt16(truncatingIfNeeded: number))
-        // The outcome, and whether it was sent.
-        bytes.appendInteger(0)
+        var record = Record(start: bytesBase + bytes.count, number: number, kind: kind)
         #if os(Linux) || MQTT5
-        for part in 0..<4 { bytes.appendInteger(UInt16(truncatingIfNeeded: expiresAt >> (48 - 16 * Int64(part)))) }
+        record.expiresAt = expiresAt
         #endif
-        return place
+        records.append(record)
+        return end - 1
     }
 
     /// Lets `body` append to the record that was begun.
@@ -82,65 +97,50 @@ struct Outbox {
     mutating func write(_ body: (inout [UInt8]) -> Void) { body(&bytes) }
 
     mutating func finishRecord(_ place: Int) {
-        let length = end - place
-        set(place, 0, UInt16(truncatingIfNeeded: length >> 16))
-        set(place, 2, UInt16(truncatingIfNeeded: length))
+        let packetBytes = bytesBase + bytes.count - records[place - base].start
+        records[place - base].packetBytes = packetBytes
         count += 1
-        byteCount += length
+        byteCount += packetBytes + Self.recordBytes
     }
 
     // MARK: Reading
 
-    private func get(_ place: Int, _ offset: Int) -> UInt16 {
-        let index = place - base + offset
-        return UInt16(bytes[index]) << 8 | UInt16(bytes[index + 1])
-    }
-
-    private mutating func set(_ place: Int, _ offset: Int, _ value: UInt16) {
-        let index = place - base + offset
-        bytes[index] = UInt8(value >> 8)
-        bytes[index + 1] = UInt8(truncatingIfNeeded: value)
-    }
-
-    private func length(_ place: Int) -> Int { Int(get(place, 0)) << 16 | Int(get(place, 2)) }
-
     /// The record behind the one at `place`.
-    func next(_ place: Int) -> Int { place + length(place) }
+    func next(_ place: Int) -> Int { place + 1 }
 
-    func state(_ place: Int) -> State { State(rawValue: bytes[place - base + 4]) ?? .done }
+    func state(_ place: Int) -> State { records[place - base].state }
 
-    func kind(_ place: Int) -> Kind { Kind(rawValue: bytes[place - base + 5]) ?? .publish }
+    func kind(_ place: Int) -> Kind { records[place - base].kind }
 
-    func packetID(_ place: Int) -> UInt16 { get(place, 6) }
+    func packetID(_ place: Int) -> UInt16 { records[place - base].packetID }
 
     /// The number that the user knows the request by.
-    func number(_ place: Int) -> UInt32 { UInt32(get(place, 8)) << 16 | UInt32(get(place, 10)) }
+    func number(_ place: Int) -> UInt32 { records[place - base].number }
 
-    func outcome(_ place: Int) -> Outcome { Outcome(rawValue: bytes[place - base + 12]) ?? .published }
+    func outcome(_ place: Int) -> Outcome { records[place - base].outcome }
 
     /// Whether it has been sent in the present session.
-    func wasSent(_ place: Int) -> Bool { bytes[place - base + 13] != 0 }
+    func wasSent(_ place: Int) -> Bool { records[place - base].wasSent }
 
     #if os(Linux) || MQTT5
     /// When it is of no use any more, in milliseconds of the loop's time.
-    func expiresAt(_ place: Int) -> Int64 {
-        var value: Int64 = 0
-        for part in 0..<4 { value = value << 16 | Int64(get(place, 14 + 2 * part)) }
-        return value
-    }
+    func expiresAt(_ place: Int) -> Int64 { records[place - base].expiresAt }
     #endif
 
+    /// Where the packet starts in `bytes`.
+    private func start(_ place: Int) -> Int { records[place - base].start - bytesBase }
+
     /// The first byte of the packet.
-    func firstByte(_ place: Int) -> UInt8 { bytes[place - base + Self.headerBytes] }
+    func firstByte(_ place: Int) -> UInt8 { bytes[start(place)] }
 
     /// How many bytes the packet has.
-    func packetBytes(_ place: Int) -> Int { length(place) - Self.headerBytes }
+    func packetBytes(_ place: Int) -> Int { records[place - base].packetBytes }
 
     /// Calls `body` with the packet.
     @inline(__always)
     func withPacket<Result>(_ place: Int, _ body: (Span<UInt8>) -> Result) -> Result {
-        let start = place - base + Self.headerBytes
-        return body(bytes.span.extracting(start..<(place - base + length(place))))
+        let start = start(place)
+        return body(bytes.span.extracting(start..<(start + packetBytes(place))))
     }
 
     /// Where the variable header of a packet of our own starts.
@@ -150,27 +150,21 @@ struct Outbox {
         return start
     }
 
-    #if !hasFeature(Embedded)
-    private func withHeader<Result>(_ place: Int, _ body: (Span<UInt8>) -> Result) -> Result {
-        body(bytes.span.extracting((place - base)..<(place - base + Self.headerBytes)))
-    }
-    #endif
-
     // MARK: Changing
 
     mutating func set(_ place: Int, _ state: State) {
         let old = self.state(place)
-        bytes[place - base + 4] = state.rawValue
+        records[place - base].state = state
         if old == .finished {
             finishedCount -= 1
         } else if state == .finished || state == .done {
             count -= 1
-            byteCount -= length(place)
+            byteCount -= packetBytes(place) + Self.recordBytes
         }
         switch state {
         case .finished: finishedCount += 1
         case .done:
-            while first < end, self.state(first) == .done { first = next(first) }
+            while first < end, self.state(first) == .done { first += 1 }
             if first == end { empty() }
         case .waiting, .sent, .released: break
         }
@@ -179,36 +173,43 @@ struct Outbox {
     #if !hasFeature(Embedded)
     /// It is over in a way that the user is to be told.
     mutating func finish(_ place: Int, _ outcome: Outcome) {
-        bytes[place - base + 12] = outcome.rawValue
+        records[place - base].outcome = outcome
         set(place, .finished)
     }
     #endif
 
     /// Gives a record its packet identifier, also in its packet; it is on its way.
     mutating func markSent(_ place: Int, packetID: UInt16) {
-        set(place, 6, packetID)
+        records[place - base].packetID = packetID
+        records[place - base].wasSent = true
         writePacketID(place, packetID)
-        bytes[place - base + 13] = 1
         set(place, .sent)
     }
 
     private mutating func writePacketID(_ place: Int, _ packetID: UInt16) {
-        let packet = Self.headerBytes
-        let start = withPacket(place) { Self.variableHeader($0) }
-        // A PUBLISH has its topic first.
-        let offset = kind(place) == .publish ? start + 2 + Int(get(place, packet + start)) : start
-        set(place, packet + offset, packetID)
+        let isPublish = kind(place) == .publish
+        let offset = withPacket(place) { packet in
+            let start = Self.variableHeader(packet)
+            // A PUBLISH has its topic first.
+            return isPublish ? start + 2 + (Int(packet[start]) << 8 | Int(packet[start + 1])) : start
+        }
+        write(packetID, at: start(place) + offset)
+    }
+
+    private mutating func write(_ value: UInt16, at index: Int) {
+        bytes[index] = UInt8(value >> 8)
+        bytes[index + 1] = UInt8(truncatingIfNeeded: value)
     }
 
     /// The session is a new one: it has never been sent in it.
     mutating func forgetSent(_ place: Int) {
-        bytes[place - base + 13] = 0
+        records[place - base].wasSent = false
         set(place, .waiting)
     }
 
     /// Sets or clears the DUP flag (MQTT 5.0, 3.3.1.1).
     mutating func setDuplicate(_ place: Int, _ isDuplicate: Bool) {
-        let index = place - base + Self.headerBytes
+        let index = start(place)
         bytes[index] = isDuplicate ? bytes[index] | 0x08 : bytes[index] & ~0x08
     }
 
@@ -226,8 +227,8 @@ struct Outbox {
             return MQTTProperties.find(.messageExpiryInterval, in: properties).map { begin + $0.lowerBound }
         }
         guard let value else { return }
-        set(place, Self.headerBytes + value, UInt16(truncatingIfNeeded: seconds >> 16))
-        set(place, Self.headerBytes + value + 2, UInt16(truncatingIfNeeded: seconds))
+        write(UInt16(truncatingIfNeeded: seconds >> 16), at: start(place) + value)
+        write(UInt16(truncatingIfNeeded: seconds), at: start(place) + value + 2)
     }
     #endif
 
@@ -235,106 +236,140 @@ struct Outbox {
     private mutating func empty() {
         base = end
         first = base
-        // What a large message has taken is given back.
-        if bytes.capacity > Self.keptBytes { bytes = [] } else { bytes.clear() }
+        bytesBase += bytes.count
+        records.removeFirst(places: records.count)
+        bytes.clear()
+        #if !hasFeature(Embedded)
+        // What a large message, or a long line, has taken is given back.
+        if bytes.capacity > Self.keptBytes { bytes = [] }
+        if records.capacity > Self.keptBytes / Self.recordBytes { records = [] }
+        #endif
     }
 
     /// Gives back the memory of a burst that is over.
-    mutating func trim() { if bytes.isEmpty { bytes = [] } }
+    mutating func trim() {
+        guard records.isEmpty else { return }
+        records = []
+        bytes = []
+    }
 
     private mutating func compact() {
         let free = first - base
-        guard free > 0, free >= bytes.count / 2 else { return }
-        bytes.removeFirst(bytes: free)
+        guard free > 0, free >= records.count / 2 else { return }
+        let freeBytes = first < end ? start(first) : bytes.count
+        records.removeFirst(places: free)
+        bytes.removeFirst(places: freeBytes)
         base = first
+        bytesBase += freeBytes
     }
 }
 
 #if !hasFeature(Embedded)
 extension Outbox {
     /// Whether so much of the memory is of records that are over, behind one that is not, that it is worth ``removeHoles(_:)``.
-    var hasHoles: Bool { end - first > 2 * byteCount + 65_536 }
+    var hasHoles: Bool { heldBytes > 2 * byteCount + 65_536 }
 
     /// Moves the records that are not over together: one that the server never answers must not hold the memory of all behind it. Returns the place that
     /// `cursor` has then.
     mutating func removeHoles(_ cursor: Int) -> Int {
-        var kept: [UInt8] = []
+        var kept: [Record] = []
+        var keptPackets: [UInt8] = []
         var newCursor: Int?
-        var place = first
-        while place < end {
-            if place >= cursor, newCursor == nil { newCursor = end + kept.count }
-            if state(place) != .done { kept.append(bytes.span.extracting((place - base)..<(next(place) - base))) }
-            place = next(place)
-        }
         // Places go on counting, so that an old one is never taken for a new one.
-        base = end
-        first = base
-        bytes = kept
+        let newBase = end
+        let newBytesBase = bytesBase + bytes.count
+        for place in first..<end {
+            if place >= cursor, newCursor == nil { newCursor = newBase + kept.count }
+            var record = records[place - base]
+            guard record.state != .done else { continue }
+            record.start = newBytesBase + keptPackets.count
+            kept.append(record)
+            withPacket(place) { keptPackets.append($0) }
+        }
+        records = kept
+        bytes = keptPackets
+        base = newBase
+        first = newBase
+        bytesBase = newBytesBase
         return newCursor ?? end
     }
 
     /// Whether a packet identifier is one that waits for the server's answer.
     func isInUse(_ packetID: UInt16) -> Bool {
-        var place = first
-        while place < end {
-            if self.packetID(place) == packetID {
-                switch state(place) {
-                case .sent, .released: return true
-                case .waiting, .finished, .done: break
-                }
+        for record in records[(first - base)...] where record.packetID == packetID {
+            switch record.state {
+            case .sent, .released: return true
+            case .waiting, .finished, .done: break
             }
-            place = next(place)
         }
         return false
     }
 
-    /// The header of a record as it is kept: with the time of day when it is of no use any more.
-    func header(_ place: Int, timeOfDay: Int64) -> [UInt8] {
-        var header = withHeader(place) { [UInt8](copying: $0) }
-        let expiresAt = expiresAt(place)
-        if expiresAt != .max { Self.set(&header, expiresAt + timeOfDay) }
-        return header
-    }
+    // What is kept of a record: its length with this header (4), state, kind, packet identifier (2), number (4), outcome, whether it was ever sent, and its end of
+    // life in milliseconds (8), of the time of day.
 
-    private static func set(_ header: inout [UInt8], _ expiresAt: Int64) {
-        for index in 0..<8 { header[14 + index] = UInt8(truncatingIfNeeded: expiresAt >> (56 - 8 * Int64(index))) }
+    /// The header of a record as it is kept.
+    func header(_ place: Int, timeOfDay: Int64) -> [UInt8] {
+        let record = records[place - base]
+        let length = record.packetBytes + Self.recordBytes
+        var header: [UInt8] = []
+        header.reserveCapacity(Self.recordBytes)
+        header.appendInteger(UInt16(truncatingIfNeeded: length >> 16))
+        header.appendInteger(UInt16(truncatingIfNeeded: length))
+        header.append(record.state.rawValue)
+        header.append(record.kind.rawValue)
+        header.appendInteger(record.packetID)
+        header.appendInteger(UInt16(truncatingIfNeeded: record.number >> 16))
+        header.appendInteger(UInt16(truncatingIfNeeded: record.number))
+        header.append(record.outcome.rawValue)
+        header.append(record.wasSent ? 1 : 0)
+        let expiresAt = record.expiresAt == .max ? .max : record.expiresAt + timeOfDay
+        for part in 0..<4 {
+            header.appendInteger(UInt16(truncatingIfNeeded: expiresAt >> (48 - 16 * Int64(part))))
+        }
+        return header
     }
 
     /// Adds a record that was kept. What cannot be one is left out.
     mutating func restore(_ header: Span<UInt8>, _ packet: Span<UInt8>, timeOfDay: Int64) {
-        guard header.count == Self.headerBytes, !packet.isEmpty, let state = State(rawValue: header[4]),
+        guard header.count == Self.recordBytes, !packet.isEmpty, var state = State(rawValue: header[4]),
             state != .done, state != .finished
         else { return }
-        let hasPacketID = header[6] != 0 || header[7] != 0
-        var header = [UInt8](copying: header)
+        func integer(_ start: Int, _ count: Int) -> UInt64 {
+            (start..<(start + count)).reduce(0) { $0 << 8 | UInt64(header[$1]) }
+        }
         // What a damaged file cannot have right.
-        header[5] = packet[0] & 6 == 0 ? Kind.unacknowledged.rawValue : Kind.publish.rawValue
-        if !hasPacketID || packet[0] & 6 == 0 {
-            (header[4], header[6], header[7], header[13]) = (State.waiting.rawValue, 0, 0, 0)
+        let kind: Kind = packet[0] & 6 == 0 ? .unacknowledged : .publish
+        var packetID = UInt16(integer(6, 2))
+        var wasSent = header[13] != 0
+        if packetID == 0 || packet[0] & 6 == 0 {
+            (state, packetID, wasSent) = (.waiting, 0, false)
         } else {
             // Only QoS 2 has a second half.
-            if state == .released, packet[0] & 4 == 0 { header[4] = State.sent.rawValue }
-            header[13] = state == .waiting ? 0 : 1
-            if state == .waiting { (header[6], header[7]) = (0, 0) }
+            if state == .released, packet[0] & 4 == 0 { state = .sent }
+            wasSent = state != .waiting
+            if state == .waiting { packetID = 0 }
         }
-        var expiresAt: Int64 = 0
-        for index in 0..<8 { expiresAt = expiresAt << 8 | Int64(header[14 + index]) }
-        if expiresAt != .max { Self.set(&header, expiresAt - timeOfDay) }
-        let place = end
-        write { bytes in
-            bytes.append(header.span)
-            bytes.append(packet)
-        }
+        let expiresAt = Int64(bitPattern: integer(14, 8))
+        let place = beginRecord(
+            kind,
+            number: UInt32(integer(8, 4)),
+            expiresAt: expiresAt == .max ? .max : expiresAt &- timeOfDay
+        )
+        write { $0.append(packet) }
         finishRecord(place)
+        records[place - base].state = state
+        records[place - base].wasSent = wasSent
+        records[place - base].packetID = packetID
         // The packet was kept before it had its identifier.
-        if packetID(place) != 0 { writePacketID(place, packetID(place)) }
+        if packetID != 0 { writePacketID(place, packetID) }
     }
 }
 #endif
 
-extension [UInt8] {
-    /// Removes the first `count` bytes, and keeps the memory.
-    fileprivate mutating func removeFirst(bytes count: Int) {
+extension Array {
+    /// Removes the first `count` elements, and keeps the memory.
+    fileprivate mutating func removeFirst(places count: Int) {
         #if hasFeature(Embedded)
         let rest = self.count - count
         for index in 0..<rest { self[index] = self[index + count] }

@@ -119,7 +119,7 @@ extension MQTTSession {
     private func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         // One that is never answered holds the memory of those behind it.
         guard waitingCount < configuration.queue.requests,
-            publishes.end - publishes.first + bytes <= configuration.queue.bytes
+            publishes.heldBytes + bytes <= configuration.queue.bytes
         else {
             throw .queueFull(limit: configuration.queue.requests)
         }

@@ -120,7 +120,7 @@ extension MQTTSession {
         guard waitingCount < queue.requests else { throw .queueFull(limit: queue.requests) }
         #if hasFeature(Embedded)
         // One that is never answered holds the memory of those behind it.
-        guard requests.end - requests.first + bytes <= queue.bytes else { throw .queueFull(limit: queue.bytes) }
+        guard requests.heldBytes + bytes <= queue.bytes else { throw .queueFull(limit: queue.bytes) }
         #else
         if requests.hasHoles { nextRequest = requests.removeHoles(nextRequest) }
         #endif
