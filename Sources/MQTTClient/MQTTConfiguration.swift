@@ -165,7 +165,8 @@ public struct MQTTSubscriptionOptions: Equatable, Sendable {
 }
 
 #if os(Linux) || MQTT5
-/// A login in several steps, such as SCRAM or Kerberos (MQTT 5.0, 4.12). It is asked on the client's loop.
+/// A login in several steps, such as SCRAM or Kerberos (MQTT 5.0, 4.12). It is asked on the client's loop, and must not call the
+/// client or its connection from there.
 public protocol MQTTAuthentication: AnyObject, Sendable {
     /// The name of the method, UTF-8.
     var method: [UInt8] { get }

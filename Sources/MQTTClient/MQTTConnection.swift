@@ -28,10 +28,15 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     public private(set) var endpoint: Endpoint
     /// The way to it.
     public let network: any Network
-    private let loop: EventLoop
+    let loop: EventLoop
     private var handler: (any MQTTConnectionHandler)?
-    /// Nothing that the session calls comes back to it, so accesses need not be tracked at run time: that would be a tenth of each message's cost.
-    @safe @exclusivity(unchecked) private var session: MQTTSession
+    #if DEBUG
+    var session: MQTTSession
+    #else
+    /// The user's code that is called from inside the session (a store, an authentication, a transport) must not come back to it. Debug builds trap where it does; others do not look,
+    /// because that would be a tenth of each message's cost.
+    @safe @exclusivity(unchecked) var session: MQTTSession
+    #endif
     private var state = State.idle
     /// The transport, while it is opened or open.
     private var stream: (any ByteStream)?
@@ -175,7 +180,9 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     }
 
     private func attempt() {
-        handler?.willConnect(&session.configuration)
+        var configuration = session.configuration
+        handler?.willConnect(&configuration)
+        session.configuration = configuration
         mayBeStable = false
         let deadline = loop.now + session.configuration.connectTimeout
         state = .opening
@@ -302,119 +309,22 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         handler?.disconnected(error, retryAt: nil)
     }
 
-    // MARK: Requests
-
-    #if os(Linux) || MQTT5
-    /// Publishes a message. With QoS 1 and 2 it returns the number that ``MQTTConnectionHandler/published(_:code:)`` will name; it waits for a connection
-    /// if there is none, and is sent again until the server has acknowledged it.
-    public func publish(
-        topic: Span<UInt8>,
-        payload: Span<UInt8>,
-        qos: QoS = .atLeastOnce,
-        isRetained: Bool = false,
-        properties: MQTTProperties = MQTTProperties()
-    ) throws(MQTTError) -> MQTTRequestID? {
-        let now = properties.isEmpty ? .zero : loop.now
-        do throws(MQTTError) {
-            let request = try session.publish(
-                topic: topic,
-                payload: payload,
-                qos: qos,
-                isRetained: isRetained,
-                properties: properties,
-                at: now
-            )
-            afterRequest()
-            return request
-        } catch { throw refused(error) }
-    }
-    #else
-    /// Publishes a message. With QoS 1 and 2 it returns the number that ``MQTTConnectionHandler/published(_:code:)`` will name; it waits for a connection
-    /// if there is none, and is sent again until the server has acknowledged it.
-    public func publish(
-        topic: Span<UInt8>,
-        payload: Span<UInt8>,
-        qos: QoS = .atLeastOnce,
-        isRetained: Bool = false
-    ) throws(MQTTError) -> MQTTRequestID? {
-        do throws(MQTTError) {
-            let request = try session.publish(topic: topic, payload: payload, qos: qos, isRetained: isRetained)
-            afterRequest()
-            return request
-        } catch { throw refused(error) }
-    }
-    #endif
-
-    /// Subscribes to a topic filter and returns the number of the answer.
-    public func subscribe(
-        to filter: Span<UInt8>,
-        options: MQTTSubscriptionOptions = MQTTSubscriptionOptions()
-    ) throws(MQTTError) -> MQTTRequestID {
-        do throws(MQTTError) {
-            let request = try session.subscribe(to: filter, options: options)
-            askForEndOfTurn()
-            return request
-        } catch { throw refused(error) }
-    }
-
-    #if !hasFeature(Embedded)
-    /// Subscribes to several topic filters with one packet and returns the number of the answer.
-    public func subscribe(
-        to subscriptions: [(filter: [UInt8], options: MQTTSubscriptionOptions)]
-    ) throws(MQTTError) -> MQTTRequestID {
-        do throws(MQTTError) {
-            let request = try session.subscribe(to: subscriptions)
-            askForEndOfTurn()
-            return request
-        } catch { throw refused(error) }
-    }
-    #endif
-
-    #if os(Linux) || MQTT5
-    /// Ends a subscription and returns the number of the answer. `properties` are user properties of the request (5.0).
-    public func unsubscribe(
-        from filter: Span<UInt8>,
-        properties: MQTTProperties = MQTTProperties()
-    ) throws(MQTTError) -> MQTTRequestID {
-        do throws(MQTTError) {
-            let request = try session.unsubscribe(from: filter, properties: properties)
-            askForEndOfTurn()
-            return request
-        } catch { throw refused(error) }
-    }
-    #else
-    /// Ends a subscription and returns the number of the answer.
-    public func unsubscribe(from filter: Span<UInt8>) throws(MQTTError) -> MQTTRequestID {
-        do throws(MQTTError) {
-            let request = try session.unsubscribe(from: filter)
-            askForEndOfTurn()
-            return request
-        } catch { throw refused(error) }
-    }
-    #endif
-
-    #if os(Linux) || MQTT5
-    /// Authenticates again; ``MQTTConnectionHandler/reauthenticated()`` tells when the server is content.
-    public func reauthenticate() throws(MQTTError) {
-        try session.reauthenticate()
-        askForEndOfTurn()
-    }
-    #endif
+    // MARK: Sending
 
     /// What is large enough leaves at once, the rest at the end of the turn.
-    private func afterRequest() {
+    func afterRequest() {
         if session.outgoingBytes >= Self.flushBytes { flush() } else { askForEndOfTurn() }
         #if !hasFeature(Embedded)
         if session.hasEvents { askForEndOfTurn() }
         #endif
     }
 
-    private func refused(_ error: MQTTError) -> MQTTError {
+    func refused(_ error: MQTTError) -> MQTTError {
         if case .queueFull = error { owesRoom = true }
         return error
     }
 
-    private func askForEndOfTurn() { turnEnd.request(self) }
+    func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Sends what the turn has produced: part of `EndOfTurnHandler`.
     public func endOfTurn() {

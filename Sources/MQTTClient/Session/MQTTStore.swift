@@ -1,6 +1,6 @@
 #if !hasFeature(Embedded)
 /// Where a session is kept, so that it outlives the process: what is published with an acknowledgement, and what has been received with QoS 2. It is used on the
-/// client's loop only.
+/// client's loop only, and must not call the client or its connection from there.
 public protocol MQTTStore: AnyObject, Sendable {
     /// All messages that are kept, in the order of their numbers.
     func load() throws(MQTTError) -> [MQTTStoredMessage]
