@@ -119,6 +119,25 @@ private final class Deaf: ReadinessHandler { func ready(_ events: EventLoop.Read
         loop.stop()
     }
 
+    /// A loop that runs, here or on another thread, cannot be run once more.
+    @Test func runningItTwiceTraps() async {
+        await #expect(processExitsWith: .failure) {
+            let loop = EventLoop()
+            loop.run(after: { loop.run(after: {}, while: { false }) }, while: { false })
+        }
+        await #expect(processExitsWith: .failure) {
+            let loop = EventLoop.start()
+            await withCheckedContinuation { continuation in loop.execute { continuation.resume() } }
+            loop.run(after: {}, while: { false })
+        }
+        await #expect(processExitsWith: .success) {
+            let (loop, other) = (EventLoop(), EventLoop())
+            for _ in 0..<2 {
+                loop.run(after: { other.run(after: {}, while: { false }) }, while: { false })
+            }
+        }
+    }
+
     @Test func aCallOffTheLoopTraps() async {
         await #expect(processExitsWith: .failure) { EventLoop.start().preconditionOnLoop() }
     }

@@ -72,6 +72,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private let lock = ObjectLock()
     private var sentJobs: [UnownedJob] = []
     private var sentWork: [@Sendable () -> Void] = []
+    private var isRunning = false
     private var isAwake = false
     private var isStopping = false
     private var hasEnded = false
@@ -161,6 +162,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
 
     /// Makes the calling thread the loop's own while `body` runs.
     private func onThisThread(_ body: () -> Void) {
+        lock.withLock {
+            precondition(!isRunning, "the loop runs already: on another thread, or further up in this call")
+            isRunning = true
+        }
+        defer { lock.withLock { isRunning = false } }
         let thread = unsafe ckernel_this_thread()
         let outer = unsafe thread.pointee.loop
         unsafe thread.pointee.loop = UnsafeMutableRawPointer(Unmanaged.passUnretained(self).toOpaque())
@@ -185,7 +191,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     }
 
     /// Calls `begin` on the calling thread, and runs the loop there for a turn and then for as long as `condition` holds, which is asked after each turn, or
-    /// until ``stop()``: for code that waits for one thing after another. The loop must not run elsewhere.
+    /// until ``stop()``: for code that waits for one thing after another. Traps if the loop runs already.
     public func run(after begin: () -> Void, while condition: () -> Bool) {
         onThisThread {
             lock.withLock { isAwake = true }
