@@ -17,11 +17,37 @@ func readFile(_ path: String) throws(Failure) -> [UInt8] {
     defer { close(descriptor) }
     var bytes: [UInt8] = []
     while true {
-        let chunk = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
-            count = max(0, read(descriptor, buffer.baseAddress, buffer.count))
-        }
+        let chunk = readChunk(descriptor)
         if chunk.isEmpty { return bytes }
         bytes += chunk
+    }
+}
+
+/// The lines of a file that may go on for ever, as bytes, without their ends.
+struct FileLines: Sequence, IteratorProtocol {
+    let descriptor: Int32
+    private var chunk: ArraySlice<UInt8> = []
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    mutating func next() -> [UInt8]? {
+        var line: [UInt8] = []
+        while true {
+            if let end = chunk.firstIndex(of: 10) {
+                line += chunk[..<end]
+                chunk = chunk[(end + 1)...]
+                return line
+            }
+            line += chunk
+            chunk = readChunk(descriptor)[...]
+            if chunk.isEmpty { return line.isEmpty ? nil : line }
+        }
+    }
+}
+
+private func readChunk(_ descriptor: Int32) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
+        count = max(0, read(descriptor, buffer.baseAddress, buffer.count))
     }
 }
 

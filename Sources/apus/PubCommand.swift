@@ -62,7 +62,7 @@ let pubCommand = Command(
             group.addTask { try await publish(payload) }
         }
         if arguments.has("stdin-line") {
-            while let line = readLine() { try await add(Array(line.utf8)) }
+            for line in FileLines(STDIN_FILENO) { try await add(line) }
         } else {
             for number in 0..<times {
                 if number > 0, let delay { try await Task.sleep(for: delay) }

@@ -89,25 +89,30 @@ import Testing
             let messages = try await reader.subscribe(to: "in/#")
             let lines = "\(broker.directory)/lines"
             try replaceFile(lines, with: Array("one\ntwo\n".utf8))
+            // Lines are bytes, and the last one may have no end.
+            let rawLines = "\(broker.directory)/raw-lines"
+            try replaceFile(rawLines, with: [0xFF, 10, 10, 0x61])
             let program = programBesideTests("apus")
             for command in [
                 "pub -t in/l -q 1 -l < \(lines)", "pub -t in/f -f \(lines)", "pub -t in/s -s < \(lines)",
                 "pub -t in/n -q 2 -n",
                 "pub -t in/r -m kept -r --repeat 2 --repeat-delay 0.1",
                 "pub -L mqtt://127.0.0.1:\(broker.port)/in/url -m url -q 1",
+                "pub -t in/raw -q 1 -M 1 -l < \(rawLines)",
             ] {
                 let words = "\(program) \(command.prefix(3)) -h 127.0.0.1 -p \(broker.port) \(command.dropFirst(3))"
                 #expect(await run("sh", ["-c", words]) == (0, ""), "\(words)")
             }
             var texts: [String] = []
             for await message in messages {
-                texts.append("\(message.topicText)=\(message.text)")
-                if texts.count == 8 { break }
+                let payload = message.topicText == "in/raw" ? "\(message.payload)" : message.text
+                texts.append("\(message.topicText)=\(payload)")
+                if texts.count == 11 { break }
             }
             #expect(
                 texts == [
                     "in/l=one", "in/l=two", "in/f=one\ntwo\n", "in/s=one\ntwo\n", "in/n=", "in/r=kept", "in/r=kept",
-                    "in/url=url",
+                    "in/url=url", "in/raw=[255]", "in/raw=[]", "in/raw=[97]",
                 ]
             )
             // What is kept is printed, then not, then forgotten.
