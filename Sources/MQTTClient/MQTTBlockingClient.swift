@@ -30,8 +30,20 @@ public final class MQTTBlockingClient {
         if let error = core.error { throw error }
     }
 
-    /// Says goodbye and closes.
-    public func disconnect() { loop.run(after: { connection.disconnect() }, while: { !connection.isIdle }) }
+    /// Says goodbye and closes; returns when all that was sent has left, at the latest after five seconds.
+    public func disconnect() {
+        let stream = connection.isConnected ? connection.stream : nil
+        core.begin(Duration(secondsComponent: 5, attosecondsComponent: 0))
+        loop.run(
+            after: {
+                connection.disconnect()
+                stream?.handler = core
+            },
+            while: { stream != nil && core.isWaiting }
+        )
+        core.end()
+        loop.run(after: { stream?.abort() }, while: { false })
+    }
 
     /// Publishes a message. With QoS 1 and 2 it returns when the server has acknowledged it, and throws ``MQTTError/noReply`` if that has not come within
     /// `timeout`; the message is still sent then, when there is a connection.
@@ -90,6 +102,7 @@ public final class MQTTBlockingClient {
     public func wait(_ time: Duration) throws(MQTTError) { try wait(time, while: { true }) }
 
     private func wait(_ time: Duration, while condition: () -> Bool) throws(MQTTError) {
+        guard !connection.isIdle else { throw .notConnected }
         core.begin(time)
         loop.run(after: {}, while: { core.isWaiting && condition() })
         core.end()
@@ -121,7 +134,7 @@ public final class MQTTBlockingClient {
     }
 
     /// What the connection tells.
-    private final class Core: MQTTConnectionHandler, TimerHandler {
+    private final class Core: MQTTConnectionHandler, ByteStreamHandler, TimerHandler {
         /// A message that waits for the user.
         private final class Item {
             let message: MQTTMessage
@@ -173,6 +186,12 @@ public final class MQTTBlockingClient {
         }
 
         func timerFired(_ timer: Timer) { isWaiting = false }
+
+        // What the transport says after the goodbye.
+        func opened() {}
+        func received(_ bytes: Span<UInt8>) -> Int { bytes.count }
+        func writable() {}
+        func closed(_ error: SocketError?) { isWaiting = false }
 
         func disconnected(_ error: MQTTError, retryAt: Duration?) {
             guard retryAt == nil else { return }

@@ -39,7 +39,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     #endif
     private var state = State.idle
     /// The transport, while it is opened or open.
-    private var stream: (any ByteStream)?
+    private(set) var stream: (any ByteStream)?
     private var retryAt = Duration.zero
     private let timer: Timer
     private let turnEnd: EndOfTurn
@@ -155,7 +155,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     }
 
     /// Says goodbye and closes; the server does not publish the will, unless `reason` asks for it (5.0). The handler is told
-    /// ``MQTTError/disconnected``, from inside this call.
+    /// ``MQTTError/disconnected``, from inside this call. A message that is only partly sent is cut off: to the server that is a broken connection, and it publishes the will.
     public func disconnect(_ reason: MQTTReasonCode = .success) {
         if state == .idle { return }
         if state == .open { session.disconnect(reason) }

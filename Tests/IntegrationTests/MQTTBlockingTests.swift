@@ -75,12 +75,50 @@ import Testing
                 }
                 broker.signal(SIGCONT)
                 client.disconnect()
+                note { () throws(MQTTError) in _ = try client.receive(.seconds(30)) }
+                note { () throws(MQTTError) in try client.wait(.seconds(30)) }
                 broker.signal(SIGKILL)
                 let lonely = Self.client(1)
                 note { () throws(MQTTError) in try lonely.connect() }
                 return errors
             }
-            #expect(errors == [.notConnected, .invalidTopicName, .noReply, .transport(.refused(code: ECONNREFUSED))])
+            let expected: [MQTTError] = [
+                .notConnected, .invalidTopicName, .noReply, .notConnected, .notConnected,
+                .transport(.refused(code: ECONNREFUSED)),
+            ]
+            #expect(errors == expected)
+        }
+    }
+
+    /// When `disconnect` returns there is no socket any more, though nobody runs the loop, and the server has got all.
+    @Test func disconnectCloses() async throws {
+        try await TestBroker.with { broker in
+            let port = broker.port
+            let watcher = try await broker.connect("watcher")
+            let messages = try await watcher.subscribe(to: "large")
+            let closed = await offPool { () -> Bool in
+                var configuration = MQTTConfiguration(clientID: Array("straight".utf8))
+                configuration.will = MQTTConfiguration.Will(topic: Array("large".utf8), payload: Array("will".utf8))
+                let ends = EndCounter(LinuxNetwork(loop: EventLoop()))
+                let endpoint = Endpoint(host: "127.0.0.1", port: port)
+                let client = MQTTBlockingClient(MQTTConnection(to: endpoint, over: ends, configuration: configuration))
+                do throws(MQTTError) {
+                    try client.connect()
+                    let payload = [UInt8](repeating: 1, count: 200_000)
+                    try client.publish(topic: Array("large".utf8).span, payload: payload.span, qos: .atLeastOnce)
+                } catch { return false }
+                let isOpen = ends.localAddress != nil
+                client.disconnect()
+                return isOpen && ends.localAddress == nil
+            }
+            #expect(closed)
+            try await watcher.publish("end", to: "large")
+            var sizes: [Int] = []
+            for await message in messages {
+                sizes.append(message.payload.count)
+                if message.text == "end" { break }
+            }
+            #expect(sizes == [200_000, 3])
         }
     }
 
@@ -109,5 +147,24 @@ import Testing
             }
             #expect(result == .success(0))
         }
+    }
+}
+
+/// A network that remembers its last stream.
+private final class EndCounter: Network, @unchecked Sendable {
+    // @unchecked: it is used on one thread.
+    private let below: LinuxNetwork
+    private var stream: (any ByteStream)?
+
+    init(_ below: LinuxNetwork) { self.below = below }
+
+    var loop: EventLoop { below.loop }
+    var localAddress: SocketAddress? { stream?.localAddress }
+    var capabilities: NetworkCapabilities { below.capabilities }
+
+    func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
+        let stream = below.connect(to: endpoint, deadline: deadline, handler: handler)
+        self.stream = stream
+        return stream
     }
 }
