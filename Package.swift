@@ -150,7 +150,7 @@ let package = Package(
         ),
         .testTarget(
             name: "MQTTClientTests",
-            dependencies: ["MQTTClient", "MQTTScenarios", "NetworkSimulator", "SAL", "Kernel"],
+            dependencies: ["MQTTClient", "MQTTScenarios", "NetworkSimulator", "SecureTransport", "SAL", "Kernel"],
             swiftSettings: hosted
         ),
         .testTarget(name: "CoAPClientTests", dependencies: ["CoAPClient", "SAL", "Kernel"], swiftSettings: hosted),

@@ -11,6 +11,8 @@ internal import SecureTransport
 public final class WebSocketStream: ByteStream, ByteStreamHandler, EndOfTurnHandler, TimerHandler {
     /// How many bytes wait to be framed before ``send(_:)`` takes less than it is given.
     static let sendBufferBytes = 65_536
+    /// How long a peer may take to read what is sent before the close.
+    static let closeTimeout = Duration.seconds(5)
 
     private enum State {
         /// The stream below connects.
@@ -71,7 +73,11 @@ public final class WebSocketStream: ByteStream, ByteStreamHandler, EndOfTurnHand
         ]
         for field in fields { lines.append("\(field.name): \(field.value)") }
         request = Array((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
-        let timer = Timer(on: loop)
+        startTimer(at: deadline)
+    }
+
+    private func startTimer(at deadline: Duration) {
+        let timer = deadlineTimer ?? Timer(on: loop)
         deadlineTimer = timer
         timer.start(at: deadline, handler: self)
     }
@@ -116,6 +122,7 @@ public final class WebSocketStream: ByteStream, ByteStreamHandler, EndOfTurnHand
         case .open:
             state = .closing
             held = []
+            startTimer(at: loop.now + Self.closeTimeout)
             askForEndOfTurn()
         case .closing, .ending, .closed: break
         }
@@ -375,7 +382,8 @@ public final class WebSocketStream: ByteStream, ByteStreamHandler, EndOfTurnHand
     public func timerFired(_ timer: Timer) {
         switch state {
         case .opening, .handshaking: end(.timedOut, aborts: true)
-        case .open, .closing, .ending, .closed: break
+        case .closing: end(nil, aborts: true)
+        case .open, .ending, .closed: break
         }
     }
 
