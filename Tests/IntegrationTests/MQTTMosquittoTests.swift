@@ -99,6 +99,20 @@ import Testing
         }
     }
 
+    /// Who reads the states of a client that nobody has any more comes to the end.
+    @Test func statesEndWithTheClient() async throws {
+        let loop = EventLoop.start()
+        defer { loop.shutDown(within: .seconds(1)) }
+        var client: MQTTClient? = MQTTClient(
+            to: Endpoint(host: "127.0.0.1", port: 1),
+            over: LinuxNetwork(loop: loop),
+            configuration: MQTTConfiguration(clientID: Array("gone".utf8))
+        )
+        let states = try #require(client?.states)
+        client = nil
+        for await _ in states {}
+    }
+
     @Test func twoSubscriptionsThatMatchEachGetTheMessageOnce() async throws {
         try await TestBroker.with { broker in
             let client = try await broker.connect("one")

@@ -123,10 +123,10 @@ import Testing
         waiters.add(1, .group(group, index: 0))
         for number in 2...10_000 as ClosedRange<MQTTRequestID> {
             waiters.add(number &+ 20_000, .group(RequestGroup(count: 1), index: 0))
-            waiters.finish(number &+ 20_000, .success(MQTTAnswer()))
+            waiters.remove(number &+ 20_000).finish(.success(MQTTAnswer()))
         }
         #expect(waiters.placeCount <= 16)
-        waiters.finish(1, .success(MQTTAnswer(code: .noMatchingSubscribers)))
+        waiters.remove(1).finish(.success(MQTTAnswer(code: .noMatchingSubscribers)))
         #expect(group.results[0] == .success(.noMatchingSubscribers))
     }
 

@@ -509,6 +509,17 @@ import Testing
         #expect(throws: MQTTError.authenticationFailed) {
             try driver.receive(connack([0x15] + text("STEPS") + [0x16, 0, 1, 9]))
         }
+        // MQTT-4.12.1-2: one that fails later ends the connection with a reason.
+        driver = Driver {
+            $0.version = .v5_0
+            $0.authentication = Steps()
+        }
+        try driver.session.connect(at: .zero)
+        try driver.receive(connack([0x15] + text("STEPS") + [0x16, 0, 1, 4]))
+        try driver.session.reauthenticate()
+        _ = driver.sent()
+        #expect(throws: MQTTError.authenticationFailed) { try driver.receive(auth(0x18, 9)) }
+        #expect(driver.sent() == [0xE0, 1, 0x87])
     }
 
     // MARK: What a server may not send

@@ -16,7 +16,7 @@ final class ClientCore: MQTTConnectionHandler {
     let connection: MQTTConnection
     var buffers: [MessageBuffer] = []
     var listeners: [Listener] = []
-    // Neither calls anybody that comes back to it, so accesses need not be tracked at run time.
+    // Neither calls anybody, so accesses need not be tracked at run time.
     @safe @exclusivity(unchecked) var waiters = RequestWaiters()
     /// Places to wait in that nobody uses.
     @safe @exclusivity(unchecked) var waits: [RequestWait] = []
@@ -61,7 +61,7 @@ final class ClientCore: MQTTConnectionHandler {
         connection.connect(handler: self)
     }
 
-    func answer(_ number: MQTTRequestID, _ result: RequestResult) { waiters.finish(number, result) }
+    func answer(_ number: MQTTRequestID, _ result: RequestResult) { waiters.remove(number).finish(result) }
 
     /// A place to wait in for the answer to a request; it goes back to `waits`.
     func takeWait() -> RequestWait {
@@ -127,6 +127,13 @@ final class ClientCore: MQTTConnectionHandler {
     }
 
     func removeStateReader(_ number: Int) { stateReaders.removeAll { $0.number == number } }
+
+    /// Nothing more will happen: the client is no more.
+    func endStates() {
+        let readers = stateReaders
+        stateReaders = []
+        for reader in readers { reader.continuation.finish() }
+    }
 
     // MARK: Waiting for room
 

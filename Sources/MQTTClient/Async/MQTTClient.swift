@@ -29,7 +29,7 @@ public actor MQTTClient {
     nonisolated let loop: EventLoop
 
     /// What happens to the connection: its state now, if it was ever asked to connect, and each change from now on. Every reader has a sequence of its own; the newest
-    /// 64 changes wait for it.
+    /// 64 changes wait for it. It ends when nobody has the client any more.
     public nonisolated var states: AsyncStream<MQTTConnectionState> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: MQTTConnectionState.self,
@@ -91,7 +91,10 @@ public actor MQTTClient {
     deinit {
         // The connection and its handler keep each other alive until they part.
         let box = coreOnLoop
-        loop.execute { box.value.connection.disconnect() }
+        loop.execute {
+            box.value.connection.disconnect()
+            box.value.endStates()
+        }
     }
 
     // MARK: Connecting

@@ -99,6 +99,13 @@ final class MessageBuffer {
 
     /// Gives the reader all that is there. No messages: the end.
     func take() -> [MQTTMessage] {
+        guard given.isEmpty else {
+            // Another reader has what is given, and is not through with it.
+            let messages = messages
+            given += messages
+            self.messages.removeAll(keepingCapacity: true)
+            return messages
+        }
         swap(&given, &messages)
         return given
     }

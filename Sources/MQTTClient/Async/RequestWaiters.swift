@@ -30,7 +30,9 @@ final class RequestWait: LoopWaitOwner {
         place.finish()
     }
 
-    func waitCancelled() { core.waiters.cancel(self) }
+    func waitCancelled() {
+        if let number = core.waiters.number(of: self) { core.answer(number, .failure(.cancelled)) }
+    }
 
     /// What came of the request, once the wait is over.
     func answer() throws(MQTTError) -> MQTTAnswer { try result.get() }
@@ -113,23 +115,19 @@ struct RequestWaiters {
         count += 1
     }
 
-    /// Gives who waits for `number` the answer.
-    mutating func finish(_ number: MQTTRequestID, _ result: RequestResult) { remove(number).finish(result) }
-
-    /// Gives up the wait of a task that was cancelled.
-    mutating func cancel(_ wait: RequestWait) {
+    /// The number that a task waits for.
+    func number(of wait: RequestWait) -> MQTTRequestID? {
         for place in places {
-            if case .task(let other) = place.waiter, other === wait {
-                return finish(place.number, .failure(.cancelled))
-            }
+            if case .task(let other) = place.waiter, other === wait { return place.number }
         }
         for (number, waiter) in late {
-            if case .task(let other) = waiter, other === wait { return finish(number, .failure(.cancelled)) }
+            if case .task(let other) = waiter, other === wait { return number }
         }
+        return nil
     }
 
     /// Takes out who waits for `number`.
-    private mutating func remove(_ number: MQTTRequestID) -> Waiter {
+    mutating func remove(_ number: MQTTRequestID) -> Waiter {
         guard !places.isEmpty else { return .nobody }
         let index = Int(number) & (places.count - 1)
         guard places[index].number == number else {
