@@ -46,7 +46,9 @@ struct Comparison {
     func run() throws {
         let sink = try Sink.start(certificates: nil)
         defer { kill(sink.pid, SIGKILL) }
-        print("Microseconds of CPU time (user and system) per message, and thousand messages a second. 'raw' has no library.")
+        print(
+            "Microseconds of CPU time (user and system) per message, and thousand messages a second. 'raw' has no library."
+        )
         let (few, many) = isQuick ? (2_000, 50_000) : (20_000, 400_000)
         for (mode, qoss) in [("pub", [0, 1, 2]), ("sub", [0, 1, 2])] {
             for qos in qoss {
@@ -136,8 +138,7 @@ struct Comparison {
         }
     }
 
-    /// User-space instructions per message, counted by QEMU: what is left when a short run is taken from a long one. The server answers much faster than the client asks
-    /// there, so that each answer is a turn of the loop.
+    /// User-space instructions per message, counted by QEMU: what is left when a short run is taken from a long one.
     private func instructions(_ port: Int) {
         guard let plugin, Process.output(["qemu-x86_64", "--version"]) != nil else {
             return print("Instructions are not counted: install qemu-user for that.")
@@ -147,7 +148,9 @@ struct Comparison {
             var cells: [String] = []
             for client in ["apus", "apus-callbacks", "libmosquitto"] {
                 var options = Options()
-                (options.client, options.port, options.mode, options.qos, options.inflight) = (client, port, mode, qos, 20)
+                (options.client, options.port, options.mode, options.qos, options.inflight) = (
+                    client, port, mode, qos, 20
+                )
                 options.count = 2_000
                 guard let short = counted(options, plugin) else { continue }
                 options.count = 22_000
@@ -161,7 +164,9 @@ struct Comparison {
     private func counted(_ options: Options, _ plugin: String) -> Int? {
         let command = ["timeout", "120", "qemu-x86_64", "-plugin", plugin, "/proc/self/exe"] + options.arguments
         guard let output = Process.output(command, withErrors: true) else { return nil }
-        guard let line = output.split(separator: "\n").last(where: { $0.hasPrefix("instructions ") }) else { return nil }
+        guard let line = output.split(separator: "\n").last(where: { $0.hasPrefix("instructions ") }) else {
+            return nil
+        }
         return line.split(separator: " ").last.flatMap { Int($0) }
     }
 
@@ -178,7 +183,9 @@ struct Comparison {
             row("pub TLS QoS \(qos) 64 B window 20", options)
         }
         var options = Options()
-        (options.port, options.mode, options.conns, options.host) = (sink.port, "conns", isQuick ? 100 : 1_000, "localhost")
+        (options.port, options.mode, options.conns, options.host) = (
+            sink.port, "conns", isQuick ? 100 : 1_000, "localhost"
+        )
         options.tlsCA = "\(certificates)/root.crt"
         cells("\(options.conns) connections TLS", options, by: "kb_per_conn", clients) {
             "\(rounded($0["wall_s"] ?? 0, 2)) s \(rounded($0["kb_per_conn"] ?? 0, 1)) KB \(rounded($0["cpu_us_per_op"] ?? 0, 0))"
@@ -197,13 +204,21 @@ struct Sink {
         close(listener)
         let path = "/tmp/bench-mqtt-\(getpid()).conf"
         guard let file = fopen(path, "w") else { return nil }
-        fputs("listener \(port) 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n", file)
+        fputs(
+            "listener \(port) 127.0.0.1\nallow_anonymous true\nmax_inflight_messages 0\nmax_queued_messages 0\n",
+            file
+        )
         fclose(file)
         let null = open("/dev/null", O_WRONLY)
         defer { close(null) }
-        guard let pid = try? Process.spawn(["/usr/sbin/mosquitto", "-c", path], output: null, errors: null) else { return nil }
-        // Until it listens, and has read its file.
-        usleep(500_000)
+        guard let pid = try? Process.spawn(["/usr/sbin/mosquitto", "-c", path], output: null, errors: null) else {
+            return nil
+        }
+        // Until it listens, and so has read its file.
+        for _ in 0..<500 {
+            if isListening(port) { break }
+            usleep(10_000)
+        }
         unlink(path)
         return Sink(pid: pid, port: port)
     }
@@ -217,12 +232,29 @@ struct Sink {
         return Sink(pid: pid, port: port)
     }
 
-    /// A socket that listens on a free port.
-    private static func listening() -> (descriptor: Int32, port: Int) {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    private static func isListening(_ port: Int) -> Bool {
+        let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(connection) }
+        var address = local(port)
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(connection, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+    }
+
+    private static func local(_ port: Int) -> sockaddr_in {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_port = UInt16(port).bigEndian
+        return address
+    }
+
+    /// A socket that listens on a free port.
+    private static func listening() -> (descriptor: Int32, port: Int) {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = local(0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {

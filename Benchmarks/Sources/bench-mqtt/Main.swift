@@ -70,7 +70,8 @@ struct Options {
 
     var arguments: [String] {
         [
-            "--client", client, "--peer", "\(host):\(port)", "--mode", mode, "--qos", "\(qos)", "--size", "\(size)", "--inflight",
+            "--client", client, "--peer", "\(host):\(port)", "--mode", mode, "--qos", "\(qos)", "--size", "\(size)",
+            "--inflight",
             "\(inflight)", "--count", "\(count)", "--conns", "\(conns)", "--version", "\(version)",
         ] + (tlsCA.map { ["--tls-ca", $0] } ?? [])
     }
@@ -109,10 +110,13 @@ struct Options {
         let done = mode == "conns" ? conns : count
         let cpu = (job.cpu_user_s + job.cpu_sys_s) * 1e6 / Double(done)
         var fields = [
-            "\"client\":\"\(client)\"", "\"mode\":\"\(mode)\"", "\"version\":\(version)", "\"qos\":\(qos)", "\"size\":\(size)",
-            "\"inflight\":\(inflight)", "\"count\":\(count)", "\"tls\":\(tlsCA != nil)", "\"wall_s\":\(rounded(job.wall_s, 6))",
+            "\"client\":\"\(client)\"", "\"mode\":\"\(mode)\"", "\"version\":\(version)", "\"qos\":\(qos)",
+            "\"size\":\(size)",
+            "\"inflight\":\(inflight)", "\"count\":\(count)", "\"tls\":\(tlsCA != nil)",
+            "\"wall_s\":\(rounded(job.wall_s, 6))",
             "\"per_s\":\(rounded(Double(done) / job.wall_s, 1))", "\"cpu_user_s\":\(rounded(job.cpu_user_s, 6))",
-            "\"cpu_sys_s\":\(rounded(job.cpu_sys_s, 6))", "\"cpu_us_per_op\":\(rounded(cpu, 4))", "\"rss_kb\":\(mqtt_rss_kb())",
+            "\"cpu_sys_s\":\(rounded(job.cpu_sys_s, 6))", "\"cpu_us_per_op\":\(rounded(cpu, 4))",
+            "\"rss_kb\":\(mqtt_rss_kb())",
         ]
         if mode == "rtt" || mode == "connect" {
             fields += ["\"p50_us\":\(rounded(job.p50_us, 2))", "\"p99_us\":\(rounded(job.p99_us, 2))"]
