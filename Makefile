@@ -108,4 +108,4 @@ docs: install ## Build the documentation into docs-out; warnings are errors
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf .build Firmware/.build Benchmarks/.build Examples/.build docs-out
+	rm -rf .build Firmware/.build Benchmarks/.build Examples/.build Fuzz/.build docs-out
