@@ -180,9 +180,13 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     }
 
     private func attempt() {
+        #if hasFeature(Embedded)
+        handler?.willConnect(&session.configuration)
+        #else
         var configuration = session.configuration
         handler?.willConnect(&configuration)
         session.configuration = configuration
+        #endif
         mayBeStable = false
         let deadline = loop.now + session.configuration.connectTimeout
         state = .opening

@@ -8,6 +8,8 @@ public struct MQTTMessage: Equatable, Sendable {
     var topicEnd: Int
     var propertiesStart: Int
     var payloadStart: Int
+    /// What follows is of an earlier message in the same memory.
+    var payloadEnd: Int
     /// The guarantee that it was delivered with.
     public internal(set) var qos: QoS
     /// Whether the server had kept it for new subscribers (or says so of all messages of a subscription: ``MQTTSubscriptionOptions/retainAsPublished``).
@@ -25,6 +27,7 @@ public struct MQTTMessage: Equatable, Sendable {
         topicEnd = topic.count
         propertiesStart = topicEnd
         payloadStart = topicEnd
+        payloadEnd = storage.count
         self.qos = qos
         self.isRetained = isRetained
         self.isDuplicate = isDuplicate
@@ -35,6 +38,7 @@ public struct MQTTMessage: Equatable, Sendable {
         topic: Range<Int>,
         propertiesStart: Int,
         payloadStart: Int,
+        payloadEnd: Int,
         firstByte: UInt8
     ) {
         self.storage = storage
@@ -42,6 +46,7 @@ public struct MQTTMessage: Equatable, Sendable {
         topicEnd = topic.upperBound
         self.propertiesStart = propertiesStart
         self.payloadStart = payloadStart
+        self.payloadEnd = payloadEnd
         qos = QoS(rawValue: firstByte >> 1 & 3) ?? .atMostOnce
         isRetained = firstByte & 1 != 0
         isDuplicate = firstByte & 8 != 0
@@ -51,7 +56,7 @@ public struct MQTTMessage: Equatable, Sendable {
     public var topic: ArraySlice<UInt8> { storage[topicStart..<topicEnd] }
 
     /// The payload; it shares its memory with the message.
-    public var payload: ArraySlice<UInt8> { storage[payloadStart...] }
+    public var payload: ArraySlice<UInt8> { storage[payloadStart..<payloadEnd] }
 
     #if os(Linux) || MQTT5
     /// The properties; none of 3.1.1.

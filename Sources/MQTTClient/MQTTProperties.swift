@@ -263,7 +263,7 @@ public struct MQTTProperties: Equatable, Sendable {
             let value = UInt32(clamping: value)
             bytes.appendInteger(UInt16(value >> 16))
             bytes.appendInteger(UInt16(truncatingIfNeeded: value))
-        case .variable: VariableByteInteger.append(min(max(value, 0), VariableByteInteger.maximum), to: &bytes)
+        case .variable: bytes.appendVariableByteInteger(min(max(value, 0), VariableByteInteger.maximum))
         case .text, .binary, .pair: preconditionFailure("this property is no number")
         }
     }
@@ -281,7 +281,7 @@ public struct MQTTProperties: Equatable, Sendable {
     /// Adds another number that a message is known to belong to a subscription by.
     mutating func appendSubscriptionIdentifier(_ identifier: Int) {
         bytes.append(MQTTProperty.subscriptionIdentifier.rawValue)
-        VariableByteInteger.append(identifier, to: &bytes)
+        bytes.appendVariableByteInteger(identifier)
     }
 
     /// Adds a user property; name and value have at most 65,535 bytes.

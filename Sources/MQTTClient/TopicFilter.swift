@@ -78,14 +78,36 @@ public enum TopicFilter {
     /// Whether `topic` is a name that the standard allows to publish on.
     public static func isValidName(_ topic: Span<UInt8>) -> Bool {
         guard !topic.isEmpty, topic.count <= 65_535 else { return false }
-        for index in topic.indices {
+        var index = 0
+        #if !hasFeature(Embedded)
+        index = plainBytes(topic)
+        #endif
+        while index < topic.count {
             let byte = topic[index]
             guard byte != multiLevel, byte != singleLevel, byte != 0 else { return false }
             // What is not plain ASCII is looked at more closely.
             if byte >= 0x80 { return !hasWildcard(topic) && isValidString(topic) }
+            index += 1
         }
         return true
     }
+
+    #if !hasFeature(Embedded)
+    /// How many bytes, a multiple of eight, are ASCII without wildcards and null characters: eight at a time.
+    private static func plainBytes(_ topic: Span<UInt8>) -> Int {
+        let (ones, highs) = (0x0101_0101_0101_0101 as UInt64, 0x8080_8080_8080_8080 as UInt64)
+        let raw = unsafe topic.bytes
+        var index = 0
+        while index + 8 <= topic.count {
+            let word = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            // A byte that is zero, in one of the three, borrows from its highest bit.
+            let (plus, hash) = (word ^ (ones &* UInt64(singleLevel)), word ^ (ones &* UInt64(multiLevel)))
+            guard (word | (word &- ones) | (plus &- ones) | (hash &- ones)) & highs == 0 else { break }
+            index += 8
+        }
+        return index
+    }
+    #endif
 
     /// Whether `bytes` are well-formed UTF-8 without a null character, short enough for a packet (MQTT 3.1.1, 1.5.3).
     static func isValidString(_ bytes: Span<UInt8>) -> Bool {

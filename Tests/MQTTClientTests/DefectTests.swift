@@ -29,7 +29,7 @@ import Testing
         for payloadBytes in [0, 1, 124, 125, 126, 127, 994] {
             let length = 3 + payloadBytes
             var packet: [UInt8] = [0x30]
-            VariableByteInteger.append(length, to: &packet)
+            packet.appendVariableByteInteger(length)
             packet += [0, 1, 0x61] + [UInt8](repeating: 0x41, count: payloadBytes)
             for isWhole in [true, false] {
                 var driver = Driver { $0.maximumPacketBytes = packet.count }

@@ -13,7 +13,7 @@ import Testing
         func publish(_ firstByte: UInt8, _ packetID: [UInt8], _ payload: String) -> [UInt8] {
             let body = [0, 1, 0x61] + packetID + none + Array(payload.utf8)
             var header: [UInt8] = [firstByte]
-            VariableByteInteger.append(body.count, to: &header)
+            header.appendVariableByteInteger(body.count)
             return header + body
         }
         var bytes: [UInt8] = [0x20, isVersion5 ? 3 : 2, 0, 0] + none

@@ -1,9 +1,10 @@
 internal import Kernel
+internal import SAL
 
 /// Packets that wait for the server, in the order they were asked for: what is known of each, and their bytes one after another in memory that is used again and again.
 ///
 /// A record is known by its place, which counts from the first one that there ever was.
-struct Outbox {
+struct Outbox: ~Copyable {
     enum State: UInt8 {
         /// Not sent yet; it has no packet identifier.
         case waiting = 0
@@ -40,6 +41,8 @@ struct Outbox {
         var packetID: UInt16 = 0
         var state = State.waiting
         let kind: Kind
+        /// The first byte of the packet, without the DUP flag.
+        var flags: UInt8 = 0
         var outcome = Outcome.published
         /// Whether it has been sent in the present session.
         var wasSent = false
@@ -57,7 +60,7 @@ struct Outbox {
     private var records: [Record] = []
     /// The place of `records[0]`.
     private var base = 0
-    private var bytes: [UInt8] = []
+    private var bytes = ByteQueue(keeping: Self.keptBytes)
     /// Where `bytes[0]` stands, counted from the first byte that was ever there.
     private var bytesBase = 0
     /// The place of the first record.
@@ -94,11 +97,13 @@ struct Outbox {
 
     /// Lets `body` append to the record that was begun.
     @inline(__always)
-    mutating func write(_ body: (inout [UInt8]) -> Void) { body(&bytes) }
+    mutating func write(_ body: (inout ByteQueue) -> Void) { body(&bytes) }
 
     mutating func finishRecord(_ place: Int) {
-        let packetBytes = bytesBase + bytes.count - records[place - base].start
+        let start = start(place)
+        let packetBytes = bytes.count - start
         records[place - base].packetBytes = packetBytes
+        records[place - base].flags = bytes[start] & ~0x08
         count += 1
         byteCount += packetBytes + Self.recordBytes
     }
@@ -130,8 +135,8 @@ struct Outbox {
     /// Where the packet starts in `bytes`.
     private func start(_ place: Int) -> Int { records[place - base].start - bytesBase }
 
-    /// The first byte of the packet.
-    func firstByte(_ place: Int) -> UInt8 { bytes[start(place)] }
+    /// The first byte of the packet, without the DUP flag.
+    func firstByte(_ place: Int) -> UInt8 { records[place - base].flags }
 
     /// How many bytes the packet has.
     func packetBytes(_ place: Int) -> Int { records[place - base].packetBytes }
@@ -140,7 +145,8 @@ struct Outbox {
     @inline(__always)
     func withPacket<Result>(_ place: Int, _ body: (Span<UInt8>) -> Result) -> Result {
         let start = start(place)
-        return body(bytes.span.extracting(start..<(start + packetBytes(place))))
+        let end = start + packetBytes(place)
+        return bytes.withSpan { body($0.extracting(start..<end)) }
     }
 
     /// Where the variable header of a packet of our own starts.
@@ -155,19 +161,17 @@ struct Outbox {
     mutating func set(_ place: Int, _ state: State) {
         let old = self.state(place)
         records[place - base].state = state
+        guard old == .finished || state == .finished || state == .done else { return }
         if old == .finished {
             finishedCount -= 1
-        } else if state == .finished || state == .done {
+        } else {
             count -= 1
             byteCount -= packetBytes(place) + Self.recordBytes
         }
-        switch state {
-        case .finished: finishedCount += 1
-        case .done:
-            while first < end, self.state(first) == .done { first += 1 }
-            if first == end { empty() }
-        case .waiting, .sent, .released: break
-        }
+        if state == .finished { finishedCount += 1 }
+        guard state == .done else { return }
+        while first < end, self.state(first) == .done { first += 1 }
+        if first == end { empty() }
     }
 
     #if !hasFeature(Embedded)
@@ -180,10 +184,10 @@ struct Outbox {
 
     /// Gives a record its packet identifier, also in its packet; it is on its way.
     mutating func markSent(_ place: Int, packetID: UInt16) {
+        set(place, .sent)
         records[place - base].packetID = packetID
         records[place - base].wasSent = true
         writePacketID(place, packetID)
-        set(place, .sent)
     }
 
     private mutating func writePacketID(_ place: Int, _ packetID: UInt16) {
@@ -238,10 +242,8 @@ struct Outbox {
         first = base
         bytesBase += bytes.count
         records.removeFirst(places: records.count)
-        bytes.clear()
+        bytes.removeAll()
         #if !hasFeature(Embedded)
-        // What a large message, or a long line, has taken is given back.
-        if bytes.capacity > Self.keptBytes { bytes = [] }
         if records.capacity > Self.keptBytes / Self.recordBytes { records = [] }
         #endif
     }
@@ -250,7 +252,7 @@ struct Outbox {
     mutating func trim() {
         guard records.isEmpty else { return }
         records = []
-        bytes = []
+        bytes.trim()
     }
 
     private mutating func compact() {
@@ -258,7 +260,7 @@ struct Outbox {
         guard free > 0, free >= records.count / 2 else { return }
         let freeBytes = first < end ? start(first) : bytes.count
         records.removeFirst(places: free)
-        bytes.removeFirst(places: freeBytes)
+        bytes.removeFirst(freeBytes)
         base = first
         bytesBase += freeBytes
     }
@@ -273,7 +275,7 @@ extension Outbox {
     /// `cursor` has then.
     mutating func removeHoles(_ cursor: Int) -> Int {
         var kept: [Record] = []
-        var keptPackets: [UInt8] = []
+        var keptPackets = ByteQueue(keeping: Self.keptBytes)
         var newCursor: Int?
         // Places go on counting, so that an old one is never taken for a new one.
         let newBase = end

@@ -60,7 +60,7 @@ extension MQTTSession {
     }
 
     /// A client that has said so is told of problems in PUBLISH, CONNACK and DISCONNECT only (MQTT-3.1.2-29).
-    func checkProblemInformation(_ properties: MQTTProperties) throws(MQTTError) {
+    mutating func checkProblemInformation(_ properties: MQTTProperties) throws(MQTTError) {
         guard !properties.isEmpty, configuration.connectProperties.number(of: .requestProblemInformation) == 0 else {
             return
         }

@@ -59,14 +59,14 @@ extension MQTTSession {
         let length = 2 + topic.count + (qos == .atMostOnce ? 0 : 2) + propertiesBytes + payload.count
         try checkPublish(packetBytes: 1 + VariableByteInteger.count(length) + length, qos, isRetained)
         let firstByte = PacketType.publish.rawValue << 4 | qos.rawValue << 1 | (isRetained ? 1 : 0)
-        func write(_ bytes: inout [UInt8]) {
+        func write(_ bytes: inout ByteQueue) {
             bytes.append(firstByte)
-            VariableByteInteger.append(length, to: &bytes)
+            bytes.appendVariableByteInteger(length)
             bytes.appendField(topic)
             // The packet identifier is filled in when it is sent.
             if qos != .atMostOnce { bytes.appendInteger(0) }
             if propertiesBytes > 0 {
-                VariableByteInteger.append(properties.count, to: &bytes)
+                bytes.appendVariableByteInteger(properties.count)
                 bytes.append(properties)
             }
             bytes.append(payload)
@@ -75,13 +75,13 @@ extension MQTTSession {
             guard outgoing.count < Self.maximumUnsentBytes else { throw .queueFull(limit: Self.maximumUnsentBytes) }
             #if os(Linux) || MQTT5
             if outgoingAliases.limit > 0 {
-                var packet: [UInt8] = []
+                var packet = ByteQueue()
                 write(&packet)
-                outgoing.appendPublish(packet.span, hasPacketID: false, aliases: &outgoingAliases)
+                packet.withSpan { outgoing.appendPublish($0, hasPacketID: false, aliases: &outgoingAliases) }
                 return nil
             }
             #endif
-            outgoing.withStorage(write)
+            write(&outgoing)
             return nil
         }
         #if hasFeature(Embedded)
@@ -105,7 +105,7 @@ extension MQTTSession {
     }
 
     /// Whether the server takes such a message, as far as it has said.
-    private func checkPublish(packetBytes: Int, _ qos: QoS, _ isRetained: Bool) throws(MQTTError) {
+    private mutating func checkPublish(packetBytes: Int, _ qos: QoS, _ isRetained: Bool) throws(MQTTError) {
         let limit = min(limits.packetBytes, configuration.queue.bytes)
         guard packetBytes <= limit else { throw .packetTooLarge(bytes: packetBytes, limit: limit) }
         #if os(Linux) || MQTT5
@@ -116,7 +116,7 @@ extension MQTTSession {
 
     #if hasFeature(Embedded)
     /// Whether the queue has room for another.
-    private func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
+    private mutating func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         // One that is never answered holds the memory of those behind it.
         guard waitingCount < configuration.queue.requests,
             publishes.heldBytes + bytes <= configuration.queue.bytes
@@ -208,11 +208,13 @@ extension MQTTSession {
 
     /// Whether the next message may be under way.
     private var mayPublishNext: Bool {
-        #if hasFeature(Embedded)
-        return mayPublish
-        #else
-        return mayPublish && !isOverQoS2(nextPublish)
-        #endif
+        mutating get {
+            #if hasFeature(Embedded)
+            return mayPublish
+            #else
+            return mayPublish && !isOverQoS2(nextPublish)
+            #endif
+        }
     }
 
     /// Turns requests into outgoing bytes while the transport keeps up.
@@ -291,7 +293,7 @@ extension MQTTSession {
 
     #if !hasFeature(Embedded)
     /// Whether a message has QoS 2, and as many of those are under way as a server of 3.1.1, which does not say how many it takes, may be given.
-    private func isOverQoS2(_ place: Int) -> Bool {
+    private mutating func isOverQoS2(_ place: Int) -> Bool {
         guard !isVersion5, publishes.firstByte(place) & 0x04 != 0 else { return false }
         return underWayQoS2 >= configuration.maximumQoS2InFlight
     }
@@ -302,7 +304,7 @@ extension MQTTSession {
     }
 
     /// Why a message cannot be sent to this server at all. What was sent before is sent again, whatever the server says now.
-    private func obstacle(_ place: Int, at now: Duration) -> Outbox.Outcome? {
+    private mutating func obstacle(_ place: Int, at now: Duration) -> Outbox.Outcome? {
         if publishes.packetBytes(place) > limits.packetBytes { return .tooLarge }
         if publishes.wasSent(place) { return nil }
         let firstByte = publishes.firstByte(place)
@@ -365,7 +367,7 @@ extension MQTTSession {
         return nil
     }
 
-    private func isOld(_ outbox: Outbox) -> Bool {
+    private func isOld(_ outbox: borrowing Outbox) -> Bool {
         outbox.first < outbox.end && lastNumber &- outbox.number(outbox.first) > 32_768
     }
     #endif
@@ -445,7 +447,7 @@ extension MQTTSession {
     }
 
     /// The message that is under way with a packet identifier.
-    private func place(of packetID: UInt16) -> Int? {
+    private mutating func place(of packetID: UInt16) -> Int? {
         var place = publishes.first
         while place < nextPublish {
             if publishes.packetID(place) == packetID {

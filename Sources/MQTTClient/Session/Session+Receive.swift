@@ -107,6 +107,7 @@ extension MQTTSession {
             topic: 0..<name.count,
             propertiesStart: name.count,
             payloadStart: name.count + layout.propertiesEnd - layout.propertiesStart,
+            payloadEnd: storage.count,
             firstByte: header.firstByte
         )
     }
@@ -121,10 +122,7 @@ extension MQTTSession {
     ) -> MQTTMessage {
         var storage = scratch
         scratch = []
-        if !isWhole {
-            storage.clear()
-            storage.append(packet)
-        }
+        if !isWhole { storage.overwrite(with: packet) }
         isWhole = false
         let start = header.headerBytes
         return MQTTMessage(
@@ -132,6 +130,7 @@ extension MQTTSession {
             topic: (start + 2)..<(start + layout.topicEnd),
             propertiesStart: start + layout.propertiesStart,
             payloadStart: payloadStart,
+            payloadEnd: packet.count,
             firstByte: header.firstByte
         )
     }
@@ -182,5 +181,22 @@ extension MQTTSession {
         keeper?.store.removeReceived(packetID)
         #endif
         sendAcknowledgement(.pubcomp, packetID, .success)
+    }
+}
+
+extension [UInt8] {
+    /// Has `bytes` at the start; more may follow. It is cheaper than to make an array shorter.
+    fileprivate mutating func overwrite(with bytes: Span<UInt8>) {
+        guard bytes.count <= count else {
+            clear()
+            return append(bytes)
+        }
+        #if hasFeature(Embedded)
+        for index in bytes.indices { self[index] = bytes[index] }
+        #else
+        unsafe withUnsafeMutableBytes { target in
+            unsafe bytes.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        }
+        #endif
     }
 }

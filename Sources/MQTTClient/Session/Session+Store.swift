@@ -66,17 +66,17 @@ extension MQTTSession {
         do throws(MQTTError) { try keeper.store.commit() } catch { keeper.failure = error }
     }
 
-    func storeAdded(_ place: Int) {
+    mutating func storeAdded(_ place: Int) {
         guard let keeper else { return }
         let header = publishes.header(place, timeOfDay: keeper.timeOfDay)
         publishes.withPacket(place) { keeper.store.put(publishes.number(place), header: header.span, packet: $0) }
     }
 
-    func storeChanged(_ place: Int) {
+    mutating func storeChanged(_ place: Int) {
         guard let keeper else { return }
         keeper.store.update(publishes.number(place), header: publishes.header(place, timeOfDay: keeper.timeOfDay).span)
     }
 
-    func storeRemoved(_ number: UInt32) { keeper?.store.remove(number) }
+    mutating func storeRemoved(_ number: UInt32) { keeper?.store.remove(number) }
 }
 #endif

@@ -88,7 +88,7 @@ extension MQTTSession {
         return lastNumber
     }
 
-    private func check(_ filter: Span<UInt8>, _ options: MQTTSubscriptionOptions) throws(MQTTError) {
+    private mutating func check(_ filter: Span<UInt8>, _ options: MQTTSubscriptionOptions) throws(MQTTError) {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
         #if os(Linux) || MQTT5
         // What 3.1.1 does not have would be left out without a word.

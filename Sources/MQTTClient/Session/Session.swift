@@ -19,6 +19,8 @@ public struct MQTTConnectionInfo: Equatable, Sendable {
 /// Call ``connect(at:)`` when a transport is up, feed what arrives to ``receive(_:at:)``, send what ``withOutgoing(_:at:)`` offers, ask
 /// for ``nextEvent()`` then, and set a timer for ``deadline``. When the transport ends, call ``transportClosed()``; requests that wait for
 /// an acknowledgement go out again with the next connection.
+///
+/// For a call that only borrows it the compiler copies the whole struct: so what is called for each message is `mutating` also where it changes nothing.
 public struct MQTTSession: ~Copyable {
     /// What a packet, or the lack of one, meant for the user.
     public enum Event: Equatable {
@@ -214,7 +216,7 @@ public struct MQTTSession: ~Copyable {
         #else
         let cleanStart = configuration.cleanStart
         #endif
-        outgoing.append(ConnectPacket.make(configuration, cleanStart: cleanStart).span)
+        ConnectPacket.append(configuration, cleanStart: cleanStart, to: &outgoing)
         asksForCleanStart = cleanStart
         state = .connecting
         setTimer(for: now + configuration.acknowledgementTimeout)
@@ -311,11 +313,13 @@ public struct MQTTSession: ~Copyable {
 
     /// Whether bytes wait to be sent.
     public var hasOutgoing: Bool {
-        #if !hasFeature(Embedded)
-        if largePublish != nil { return true }
-        #endif
-        return !outgoing.isEmpty
-            || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
+        mutating get {
+            #if !hasFeature(Embedded)
+            if largePublish != nil { return true }
+            #endif
+            return !outgoing.isEmpty
+                || isConnected && (nextRequest < requests.end || nextPublish < publishes.end && mayPublish)
+        }
     }
 
     #if !hasFeature(Embedded)
@@ -343,7 +347,7 @@ public struct MQTTSession: ~Copyable {
         lastReceivedAt = now
         do throws(MQTTError) {
             if partial.isEmpty {
-                guard let header = try checkedHeader(bytes) else {
+                guard let header = try Self.header(bytes, limit: configuration.maximumPacketBytes) else {
                     partial.append(bytes)
                     return (bytes.count, nil)
                 }
@@ -364,12 +368,13 @@ public struct MQTTSession: ~Copyable {
     private mutating func receiveRest(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (Int, Event?) {
         // Only as many bytes are added as the packet, or until its length is known its header, still lacks.
         var taken = 0
-        var header = try checkedHeader(partial.span)
+        let limit = configuration.maximumPacketBytes
+        var header = try Self.header(partial.span, limit: limit)
         while header == nil {
             guard taken < bytes.count else { return (taken, nil) }
             partial.append(bytes[taken])
             taken += 1
-            header = try checkedHeader(partial.span)
+            header = try Self.header(partial.span, limit: limit)
             if let header { partial.reserveCapacity(header.packetBytes) }
         }
         guard let header else { return (taken, nil) }
@@ -391,10 +396,10 @@ public struct MQTTSession: ~Copyable {
         return (taken, event)
     }
 
-    private func checkedHeader(_ bytes: Span<UInt8>) throws(MQTTError) -> FixedHeader? {
+    private static func header(_ bytes: Span<UInt8>, limit: Int) throws(MQTTError) -> FixedHeader? {
         guard let header = try FixedHeader.parse(bytes) else { return nil }
-        guard header.packetBytes <= configuration.maximumPacketBytes else {
-            throw .packetTooLarge(bytes: header.packetBytes, limit: configuration.maximumPacketBytes)
+        guard header.packetBytes <= limit else {
+            throw .packetTooLarge(bytes: header.packetBytes, limit: limit)
         }
         return header
     }

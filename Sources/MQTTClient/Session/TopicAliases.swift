@@ -56,14 +56,12 @@ extension ByteQueue {
         let payload = packet.extracting(droppingFirst: begin + length)
         let topicBytes = isKnown ? 0 : topic.count
         let remaining = 2 + topicBytes + (hasPacketID ? 2 : 0) + properties.wireBytes + payload.count
-        withStorage { bytes in
-            bytes.append(packet[0])
-            VariableByteInteger.append(remaining, to: &bytes)
-            if isKnown { bytes.appendInteger(0) } else { bytes.appendField(topic) }
-            if hasPacketID { bytes.append(packet.extracting(topicEnd..<afterID)) }
-            bytes.appendProperties(properties)
-            bytes.append(payload)
-        }
+        append(packet[0])
+        appendVariableByteInteger(remaining)
+        if isKnown { appendInteger(0) } else { appendField(topic) }
+        if hasPacketID { append(packet.extracting(topicEnd..<afterID)) }
+        appendProperties(properties)
+        append(payload)
     }
 }
 #endif

@@ -1,10 +1,11 @@
 internal import Kernel
+internal import SAL
 
 /// Writes CONNECT (MQTT 5.0, 3.1). The configuration is valid: the session has checked it.
 enum ConnectPacket {
-    static func make(_ configuration: MQTTConfiguration, cleanStart: Bool) -> [UInt8] {
+    static func append(_ configuration: MQTTConfiguration, cleanStart: Bool, to packet: inout ByteQueue) {
         var flags: UInt8 = cleanStart ? 0x02 : 0
-        var body: [UInt8] = []
+        var body = ByteQueue()
         #if os(Linux) || MQTT5
         if configuration.version == .v5_0 { body.appendProperties(properties(configuration)) }
         #endif
@@ -25,14 +26,13 @@ enum ConnectPacket {
             flags |= 0x40
             body.appendField(password.span)
         }
-        var packet: [UInt8] = []
         packet.appendHeader(.connect, remainingLength: 10 + body.count)
-        packet.append("\u{0}\u{4}MQTT")
+        let name: InlineArray<6, UInt8> = [0, 4, 0x4D, 0x51, 0x54, 0x54]
+        packet.append(name.span)
         packet.append(configuration.version.rawValue)
         packet.append(flags)
         packet.appendInteger(configuration.keepAliveSeconds)
-        packet.append(body.span)
-        return packet
+        body.withSpan { packet.append($0) }
     }
 
     #if os(Linux) || MQTT5

@@ -1,4 +1,5 @@
 internal import Kernel
+internal import SAL
 
 /// The control packet types, in the upper half of the first byte (MQTT 5.0, table 2-1).
 enum PacketType: UInt8 {
@@ -21,15 +22,6 @@ enum VariableByteInteger {
             if byte < 0x80 { return index > 0 && byte == 0 ? nil : (value, start + index + 1) }
         }
         return nil
-    }
-
-    static func append(_ value: Int, to bytes: inout [UInt8]) {
-        var rest = value
-        repeat {
-            let more: UInt8 = rest > 0x7F ? 0x80 : 0
-            bytes.append(UInt8(truncatingIfNeeded: rest) & 0x7F | more)
-            rest >>= 7
-        } while rest > 0
     }
 
     /// How many bytes a number takes.
@@ -66,10 +58,28 @@ struct FixedHeader: Equatable {
     }
 }
 
-extension [UInt8] {
+/// What packets are written to.
+protocol PacketBytes: ~Copyable {
+    mutating func append(_ byte: UInt8)
+    mutating func append(_ bytes: Span<UInt8>)
+}
+
+extension [UInt8]: PacketBytes {}
+extension ByteQueue: PacketBytes {}
+
+extension PacketBytes where Self: ~Copyable {
     mutating func appendInteger(_ value: UInt16) {
         append(UInt8(value >> 8))
         append(UInt8(truncatingIfNeeded: value))
+    }
+
+    mutating func appendVariableByteInteger(_ value: Int) {
+        var rest = value
+        while rest > 0x7F {
+            append(UInt8(truncatingIfNeeded: rest) | 0x80)
+            rest >>= 7
+        }
+        append(UInt8(truncatingIfNeeded: rest))
     }
 
     /// Appends a field with its length before it (MQTT 5.0, 1.5.4 and 1.5.6).
@@ -81,13 +91,13 @@ extension [UInt8] {
     /// Appends the fixed header of a packet.
     mutating func appendHeader(_ type: PacketType, flags: UInt8 = 0, remainingLength: Int) {
         append(type.rawValue << 4 | flags)
-        VariableByteInteger.append(remainingLength, to: &self)
+        appendVariableByteInteger(remainingLength)
     }
 
     #if os(Linux) || MQTT5
     /// Appends properties with their length before them.
     mutating func appendProperties(_ properties: MQTTProperties) {
-        VariableByteInteger.append(properties.bytes.count, to: &self)
+        appendVariableByteInteger(properties.bytes.count)
         append(properties.bytes.span)
     }
     #endif
