@@ -80,7 +80,7 @@ public enum TopicFilter {
         guard !topic.isEmpty, topic.count <= 65_535 else { return false }
         var index = 0
         #if !hasFeature(Embedded)
-        index = plainBytes(topic)
+        if isPlain(topic) { return true }
         #endif
         while index < topic.count {
             let byte = topic[index]
@@ -93,19 +93,23 @@ public enum TopicFilter {
     }
 
     #if !hasFeature(Embedded)
-    /// How many bytes, a multiple of eight, are ASCII without wildcards and null characters: eight at a time.
-    private static func plainBytes(_ topic: Span<UInt8>) -> Int {
-        let (ones, highs) = (0x0101_0101_0101_0101 as UInt64, 0x8080_8080_8080_8080 as UInt64)
+    /// Whether it has eight bytes at least, all ASCII without wildcards and null characters: eight are looked at together, the last of them perhaps twice.
+    @inline(__always)
+    private static func isPlain(_ topic: Span<UInt8>) -> Bool {
+        let last = topic.count - 8
+        guard last >= 0 else { return false }
         let raw = unsafe topic.bytes
+        let ones = 0x0101_0101_0101_0101 as UInt64
+        var found: UInt64 = 0
         var index = 0
-        while index + 8 <= topic.count {
+        while true {
             let word = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
             // A byte that is zero, in one of the three, borrows from its highest bit.
             let (plus, hash) = (word ^ (ones &* UInt64(singleLevel)), word ^ (ones &* UInt64(multiLevel)))
-            guard (word | (word &- ones) | (plus &- ones) | (hash &- ones)) & highs == 0 else { break }
-            index += 8
+            found |= word | (word &- ones) | (plus &- ones) | (hash &- ones)
+            if index == last { return found & (ones << 7) == 0 }
+            index = min(index + 8, last)
         }
-        return index
     }
     #endif
 

@@ -1,62 +1,42 @@
-internal import Kernel
+internal import SAL
 
 /// What is known of messages with an acknowledgement that have arrived: a list of packet identifiers, each with a flag, in the order of their arrival.
-struct PacketIDList {
-    // Three bytes each.
-    private var bytes: [UInt8] = []
-    private var head = 0
+struct PacketIDList: ~Copyable {
+    struct Entry {
+        let packetID: UInt16
+        var flags: UInt8
+    }
 
-    var count: Int { (bytes.count - head) / 3 }
+    private var entries = CompactQueue<Entry>(keeping: 64)
+
+    var count: Int { entries.count }
 
     mutating func append(_ packetID: UInt16, _ flags: UInt8) {
-        if head > 0, head == bytes.count {
-            bytes.clear()
-            head = 0
-        } else if head >= 192, head >= bytes.count / 2 {
-            let rest = bytes.count - head
-            for index in 0..<rest { bytes[index] = bytes[index + head] }
-            while bytes.count > rest { bytes.removeLast() }
-            head = 0
-        }
-        bytes.appendInteger(packetID)
-        bytes.append(flags)
+        entries.append(Entry(packetID: packetID, flags: flags))
     }
 
     /// The place of a packet identifier, from 0.
     func firstIndex(of packetID: UInt16) -> Int? {
-        let (high, low) = (UInt8(packetID >> 8), UInt8(truncatingIfNeeded: packetID))
-        var index = head
-        while index < bytes.count {
-            if bytes[index + 1] == low, bytes[index] == high { return (index - head) / 3 }
-            index += 3
-        }
+        for index in 0..<entries.count where entries[index].packetID == packetID { return index }
         return nil
     }
 
-    func packetID(at index: Int) -> UInt16 {
-        UInt16(bytes[head + 3 * index]) << 8 | UInt16(bytes[head + 3 * index + 1])
-    }
+    func packetID(at index: Int) -> UInt16 { entries[index].packetID }
 
-    func flags(at index: Int) -> UInt8 { bytes[head + 3 * index + 2] }
+    func flags(at index: Int) -> UInt8 { entries[index].flags }
 
-    mutating func setFlags(at index: Int, _ flags: UInt8) { bytes[head + 3 * index + 2] = flags }
+    mutating func setFlags(at index: Int, _ flags: UInt8) { entries[index].flags = flags }
 
-    mutating func removeFirst() { head += 3 }
+    mutating func removeFirst() { entries.removeFirst() }
 
     mutating func remove(at index: Int) {
-        if index == 0 { return removeFirst() }
-        var position = head + 3 * index
-        while position + 3 < bytes.count {
-            bytes[position] = bytes[position + 3]
-            position += 1
+        var position = index
+        while position > 0 {
+            entries[position] = entries[position - 1]
+            position -= 1
         }
-        bytes.removeLast()
-        bytes.removeLast()
-        bytes.removeLast()
+        entries.removeFirst()
     }
 
-    mutating func removeAll() {
-        bytes = []
-        head = 0
-    }
+    mutating func removeAll() { entries.removeAll() }
 }

@@ -3,7 +3,7 @@ internal import SAL
 
 /// Packets that wait for the server, in the order they were asked for: what is known of each, and their bytes one after another in memory that is used again and again.
 ///
-/// A record is known by its place, which counts from the first one that there ever was.
+/// A record is known by its place, which counts from the first one that there ever was. As in ``MQTTSession``, some functions are `mutating` that change nothing.
 struct Outbox: ~Copyable {
     enum State: UInt8 {
         /// Not sent yet; it has no packet identifier.
@@ -32,10 +32,12 @@ struct Outbox: ~Copyable {
     }
 
     /// What is known of a packet.
-    private struct Record {
+    struct Record {
         /// Where the packet starts, counted from the first byte that was ever there.
         var start: Int
-        var packetBytes = 0
+        var packetBytes: UInt32 = 0
+        /// Where in the packet its identifier stands.
+        var packetIDOffset: UInt32 = 0
         /// The number that the user knows the request by.
         let number: UInt32
         var packetID: UInt16 = 0
@@ -57,7 +59,7 @@ struct Outbox: ~Copyable {
     /// How much memory is kept for the next burst when all is done.
     private static let keptBytes = 1_048_576
 
-    private var records: [Record] = []
+    private var records = CompactQueue<Record>(keeping: Self.keptBytes / Self.recordBytes)
     /// The place of `records[0]`.
     private var base = 0
     private var bytes = ByteQueue(keeping: Self.keptBytes)
@@ -102,7 +104,9 @@ struct Outbox: ~Copyable {
     mutating func finishRecord(_ place: Int) {
         let start = start(place)
         let packetBytes = bytes.count - start
-        records[place - base].packetBytes = packetBytes
+        let offset = packetIDOffset(start, isPublish: kind(place) == .publish)
+        records[place - base].packetBytes = UInt32(packetBytes)
+        records[place - base].packetIDOffset = UInt32(offset)
         records[place - base].flags = bytes[start] & ~0x08
         count += 1
         byteCount += packetBytes + Self.recordBytes
@@ -139,7 +143,7 @@ struct Outbox: ~Copyable {
     func firstByte(_ place: Int) -> UInt8 { records[place - base].flags }
 
     /// How many bytes the packet has.
-    func packetBytes(_ place: Int) -> Int { records[place - base].packetBytes }
+    func packetBytes(_ place: Int) -> Int { Int(records[place - base].packetBytes) }
 
     /// Calls `body` with the packet.
     @inline(__always)
@@ -191,13 +195,16 @@ struct Outbox: ~Copyable {
     }
 
     private mutating func writePacketID(_ place: Int, _ packetID: UInt16) {
-        let isPublish = kind(place) == .publish
-        let offset = withPacket(place) { packet in
-            let start = Self.variableHeader(packet)
-            // A PUBLISH has its topic first.
-            return isPublish ? start + 2 + (Int(packet[start]) << 8 | Int(packet[start + 1])) : start
-        }
-        write(packetID, at: start(place) + offset)
+        write(packetID, at: start(place) + Int(records[place - base].packetIDOffset))
+    }
+
+    /// Where the identifier of the packet that starts at `start` stands in it.
+    private mutating func packetIDOffset(_ start: Int, isPublish: Bool) -> Int {
+        var offset = 2
+        while bytes[start + offset - 1] >= 0x80 { offset += 1 }
+        // A PUBLISH has its topic first.
+        guard isPublish else { return offset }
+        return offset + 2 + (Int(bytes[start + offset]) << 8 | Int(bytes[start + offset + 1]))
     }
 
     private mutating func write(_ value: UInt16, at index: Int) {
@@ -208,13 +215,14 @@ struct Outbox: ~Copyable {
     /// The session is a new one: it has never been sent in it.
     mutating func forgetSent(_ place: Int) {
         records[place - base].wasSent = false
+        bytes[start(place)] &= ~0x08
         set(place, .waiting)
     }
 
-    /// Sets or clears the DUP flag (MQTT 5.0, 3.3.1.1).
-    mutating func setDuplicate(_ place: Int, _ isDuplicate: Bool) {
-        let index = start(place)
-        bytes[index] = isDuplicate ? bytes[index] | 0x08 : bytes[index] & ~0x08
+    /// It is sent again: sets the DUP flag (MQTT 5.0, 3.3.1.1).
+    mutating func markSentAgain(_ place: Int) {
+        bytes[start(place)] |= 0x08
+        set(place, .sent)
     }
 
     #if os(Linux) || MQTT5
@@ -241,17 +249,14 @@ struct Outbox: ~Copyable {
         base = end
         first = base
         bytesBase += bytes.count
-        records.removeFirst(places: records.count)
+        records.removeAll()
         bytes.removeAll()
-        #if !hasFeature(Embedded)
-        if records.capacity > Self.keptBytes / Self.recordBytes { records = [] }
-        #endif
     }
 
     /// Gives back the memory of a burst that is over.
     mutating func trim() {
         guard records.isEmpty else { return }
-        records = []
+        records.trim()
         bytes.trim()
     }
 
@@ -259,7 +264,7 @@ struct Outbox: ~Copyable {
         let free = first - base
         guard free > 0, free >= records.count / 2 else { return }
         let freeBytes = first < end ? start(first) : bytes.count
-        records.removeFirst(places: free)
+        records.removeFirst(free)
         bytes.removeFirst(freeBytes)
         base = first
         bytesBase += freeBytes
@@ -269,12 +274,12 @@ struct Outbox: ~Copyable {
 #if !hasFeature(Embedded)
 extension Outbox {
     /// Whether so much of the memory is of records that are over, behind one that is not, that it is worth ``removeHoles(_:)``.
-    var hasHoles: Bool { heldBytes > 2 * byteCount + 65_536 }
+    var hasHoles: Bool { mutating get { heldBytes > 2 * byteCount + 65_536 } }
 
     /// Moves the records that are not over together: one that the server never answers must not hold the memory of all behind it. Returns the place that
     /// `cursor` has then.
     mutating func removeHoles(_ cursor: Int) -> Int {
-        var kept: [Record] = []
+        var kept = CompactQueue<Record>(keeping: Self.keptBytes / Self.recordBytes)
         var keptPackets = ByteQueue(keeping: Self.keptBytes)
         var newCursor: Int?
         // Places go on counting, so that an old one is never taken for a new one.
@@ -296,10 +301,13 @@ extension Outbox {
         return newCursor ?? end
     }
 
+    /// Whether the oldest request is so old that packet identifiers may have come round to those in use.
+    mutating func isOld(_ number: UInt32) -> Bool { first < end && number &- self.number(first) > 32_768 }
+
     /// Whether a packet identifier is one that waits for the server's answer.
     func isInUse(_ packetID: UInt16) -> Bool {
-        for record in records[(first - base)...] where record.packetID == packetID {
-            switch record.state {
+        for place in first..<end where self.packetID(place) == packetID {
+            switch state(place) {
             case .sent, .released: return true
             case .waiting, .finished, .done: break
             }
@@ -313,7 +321,7 @@ extension Outbox {
     /// The header of a record as it is kept.
     func header(_ place: Int, timeOfDay: Int64) -> [UInt8] {
         let record = records[place - base]
-        let length = record.packetBytes + Self.recordBytes
+        let length = Int(record.packetBytes) + Self.recordBytes
         var header: [UInt8] = []
         header.reserveCapacity(Self.recordBytes)
         header.appendInteger(UInt16(truncatingIfNeeded: length >> 16))
@@ -368,16 +376,3 @@ extension Outbox {
     }
 }
 #endif
-
-extension Array {
-    /// Removes the first `count` elements, and keeps the memory.
-    fileprivate mutating func removeFirst(places count: Int) {
-        #if hasFeature(Embedded)
-        let rest = self.count - count
-        for index in 0..<rest { self[index] = self[index + count] }
-        while self.count > rest { removeLast() }
-        #else
-        removeSubrange(..<count)
-        #endif
-    }
-}

@@ -271,11 +271,9 @@ extension MQTTSession {
             }
             #endif
             if publishes.wasSent(place) {
-                publishes.setDuplicate(place, true)
-                publishes.set(place, .sent)
+                publishes.markSentAgain(place)
             } else {
                 guard let packetID = newPacketID() else { return false }
-                publishes.setDuplicate(place, false)
                 publishes.markSent(place, packetID: packetID)
                 #if !hasFeature(Embedded)
                 if keeper != nil { storeChanged(place) }
@@ -359,16 +357,12 @@ extension MQTTSession {
     mutating func newPacketID() -> UInt16? {
         lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
         // They are given in order: as long as the oldest request is younger than so many identifiers, none comes round to one that is in use.
-        guard isOld(publishes) || isOld(requests) else { return lastPacketID }
+        guard publishes.isOld(lastNumber) || requests.isOld(lastNumber) else { return lastPacketID }
         for _ in 0..<65_535 {
             if !publishes.isInUse(lastPacketID), !requests.isInUse(lastPacketID) { return lastPacketID }
             lastPacketID = lastPacketID == 65_535 ? 1 : lastPacketID + 1
         }
         return nil
-    }
-
-    private func isOld(_ outbox: borrowing Outbox) -> Bool {
-        outbox.first < outbox.end && lastNumber &- outbox.number(outbox.first) > 32_768
     }
     #endif
 
