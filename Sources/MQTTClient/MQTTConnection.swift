@@ -402,7 +402,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
             do throws(MQTTError) {
                 let (count, event) = try session.receive(bytes.extracting(droppingFirst: taken), at: now)
                 taken += count
-                if let event { handle(event) }
+                handle(event)
             } catch {
                 fail(error)
                 return bytes.count
@@ -437,8 +437,10 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         if wasHeldBack, !isHeldBack, untaken == nil, state == .open { stream?.resumeReceiving() }
     }
 
-    private func handle(_ event: MQTTSession.Event) {
+    @inline(__always)
+    private func handle(_ event: consuming MQTTSession.Event) {
         switch event {
+        case .nothing: break
         case .connected(let info):
             mayBeStable = true
             isStableAt = loop.now + .milliseconds(session.configuration.reconnect.stableAfterMilliseconds)

@@ -58,6 +58,9 @@ public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Appends one element.
+    #if !hasFeature(Embedded)
+    @inline(__always)
+    #endif
     @inlinable public mutating func append(_ element: Element) {
         if end == capacity { makeRoom(for: 1) }
         unsafe memory[end] = element

@@ -45,7 +45,7 @@ struct Driver: ~Copyable {
         while !rest.isEmpty {
             let (taken, event) = try session.receive(rest.span, at: now)
             rest = rest.dropFirst(taken)
-            if let event { events.append(event) }
+            if event != .nothing { events.append(event) }
         }
         while let event = session.nextEvent() { events.append(event) }
     }

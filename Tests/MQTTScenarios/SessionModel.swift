@@ -192,7 +192,7 @@ public final class SessionModel {
 
     private func handle(_ event: MQTTSession.Event) {
         switch event {
-        case .connected: break
+        case .nothing, .connected: break
         case .message(let message):
             var number = 0
             for byte in message.payload { number = number << 8 | Int(byte) }
@@ -251,7 +251,7 @@ public final class SessionModel {
                 do throws(MQTTError) {
                     let (taken, event) = try session.receive(offered.span, at: now)
                     offered = offered.dropFirst(taken)
-                    if let event { handle(event) }
+                    handle(event)
                 } catch {
                     failures.append("the client threw \(error) at \(packet)")
                     breakConnection()

@@ -6,7 +6,7 @@ extension MQTTSession {
     // MARK: CONNACK
 
     mutating func connected(_ body: Span<UInt8>, _ firstByte: UInt8, at now: Duration) throws(MQTTError)
-        -> Event?
+        -> Event
     {
         let answer = try ConnectAcknowledgement(body, firstByte: firstByte, isVersion5: isVersion5)
         guard answer.code == .success else {
@@ -80,7 +80,7 @@ extension MQTTSession {
         sendAuth(.reauthenticate, authentication, authentication.initialData())
     }
 
-    mutating func authenticate(_ packet: ReasonPacket, _ firstByte: UInt8) throws(MQTTError) -> Event? {
+    mutating func authenticate(_ packet: ReasonPacket, _ firstByte: UInt8) throws(MQTTError) -> Event {
         // One must not come to a client that has not begun it (MQTT-4.12.0-6).
         guard let authentication = configuration.authentication, state == .connecting || isReauthenticating else {
             throw .protocolViolation(.unexpectedPacket(firstByte: firstByte))
@@ -93,7 +93,7 @@ extension MQTTSession {
         case .continueAuthentication:
             guard let answer = authentication.answer(data) else { throw .authenticationFailed }
             sendAuth(.continueAuthentication, authentication, answer)
-            return nil
+            return .nothing
         case .success where isReauthenticating:
             isReauthenticating = false
             guard authentication.finish(data) else { throw .authenticationFailed }

@@ -389,12 +389,12 @@ extension MQTTSession {
         _ answer: Acknowledgement,
         by type: PacketType,
         _ firstByte: UInt8
-    ) throws(MQTTError) -> Event? {
+    ) throws(MQTTError) -> Event {
         guard let place = place(of: answer.packetID) else {
             if type == .pubrec, !answer.code.isFailure {
                 sendAcknowledgement(.pubrel, answer.packetID, .packetIdentifierNotFound)
             }
-            return nil
+            return .nothing
         }
         #if !hasFeature(Embedded)
         // One that is still being sent cannot be answered.
@@ -416,11 +416,11 @@ extension MQTTSession {
                     #endif
                 }
                 sendAcknowledgement(.pubrel, answer.packetID, .success)
-                return nil
+                return .nothing
             }
         } else if type == .pubcomp, publishes.state(place) == .sent {
             // It completes what was never received: a server that has lost track, whose PUBREC will come.
-            return nil
+            return .nothing
         }
         #if !hasFeature(Embedded)
         if keeper != nil { storeRemoved(number) }

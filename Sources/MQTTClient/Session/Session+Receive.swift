@@ -14,7 +14,7 @@ extension MQTTSession {
     var isFull: Bool { unacknowledged.count >= Int(configuration.receiveMaximum) }
 
     /// A message that has arrived; `nil` if the user has it already.
-    mutating func receivePublish(_ packet: Span<UInt8>, _ header: FixedHeader) throws(MQTTError) -> Event? {
+    mutating func receivePublish(_ packet: Span<UInt8>, _ header: FixedHeader) throws(MQTTError) -> Event {
         let body = packet.extracting(droppingFirst: header.headerBytes)
         let layout = try PublishLayout(body, firstByte: header.firstByte, hasProperties: isVersion5)
         let topic = body.extracting(2..<layout.topicEnd)
@@ -75,7 +75,7 @@ extension MQTTSession {
             }
             sendAcknowledgements()
             recycle(message)
-            return nil
+            return .nothing
         }
         received.append(layout.packetID, 0)
         unacknowledged.append(layout.packetID, Inbound.isQoS2)

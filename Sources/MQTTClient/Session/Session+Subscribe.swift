@@ -252,7 +252,7 @@ extension MQTTSession {
         _ answer: SubscriptionAcknowledgement,
         by type: PacketType,
         _ firstByte: UInt8
-    ) throws(MQTTError) -> Event? {
+    ) throws(MQTTError) -> Event {
         var place = requests.first
         while place < nextRequest {
             guard requests.state(place) == .sent, requests.packetID(place) == answer.packetID else {
@@ -265,7 +265,7 @@ extension MQTTSession {
             }
             return try finishRequest(place, kind, answer, firstByte)
         }
-        return nil
+        return .nothing
     }
 
     private mutating func finishRequest(
@@ -273,7 +273,7 @@ extension MQTTSession {
         _ kind: Outbox.Kind,
         _ answer: SubscriptionAcknowledgement,
         _ firstByte: UInt8
-    ) throws(MQTTError) -> Event? {
+    ) throws(MQTTError) -> Event {
         let number = requests.number(place)
         let packet = requests.withPacket(place) { [UInt8](copying: $0) }
         let codes = answer.codes
@@ -308,7 +308,7 @@ extension MQTTSession {
             position = end + 1
             index += 1
         }
-        if kind == .resubscribe { return lost.map { .subscriptionLost(filter: $0, lostCode) } }
+        if kind == .resubscribe { return lost.map { .subscriptionLost(filter: $0, lostCode) } ?? .nothing }
         return .subscribed(number, codes: codes)
     }
 

@@ -24,6 +24,8 @@ public struct MQTTConnectionInfo: Equatable, Sendable {
 public struct MQTTSession: ~Copyable {
     /// What a packet, or the lack of one, meant for the user.
     public enum Event: Equatable {
+        /// Nothing.
+        case nothing
         /// The server accepted the connection.
         case connected(MQTTConnectionInfo)
         /// A message arrived. Call ``acknowledge(_:)`` with its receipt when it is in the user's hands, and ``recycle(_:)`` if nobody keeps it.
@@ -341,20 +343,20 @@ public struct MQTTSession: ~Copyable {
     ///
     /// When it throws, what is outgoing tells the server why (5.0): send it, then close the transport.
     public mutating func receive(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (
-        taken: Int, event: Event?
+        taken: Int, event: Event
     ) {
-        if state == .disconnected { return (bytes.count, nil) }
+        if state == .disconnected { return (bytes.count, .nothing) }
         lastReceivedAt = now
         do throws(MQTTError) {
             if partial.isEmpty {
                 guard let header = try Self.header(bytes, limit: configuration.maximumPacketBytes) else {
                     partial.append(bytes)
-                    return (bytes.count, nil)
+                    return (bytes.count, .nothing)
                 }
                 guard bytes.count >= header.packetBytes else {
                     partial.reserveCapacity(header.packetBytes)
                     partial.append(bytes)
-                    return (bytes.count, nil)
+                    return (bytes.count, .nothing)
                 }
                 return (header.packetBytes, try handle(bytes.extracting(first: header.packetBytes), header, at: now))
             }
@@ -365,25 +367,25 @@ public struct MQTTSession: ~Copyable {
         }
     }
 
-    private mutating func receiveRest(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (Int, Event?) {
+    private mutating func receiveRest(_ bytes: Span<UInt8>, at now: Duration) throws(MQTTError) -> (Int, Event) {
         // Only as many bytes are added as the packet, or until its length is known its header, still lacks.
         var taken = 0
         let limit = configuration.maximumPacketBytes
         var header = try Self.header(partial.span, limit: limit)
         while header == nil {
-            guard taken < bytes.count else { return (taken, nil) }
+            guard taken < bytes.count else { return (taken, .nothing) }
             partial.append(bytes[taken])
             taken += 1
             header = try Self.header(partial.span, limit: limit)
             if let header { partial.reserveCapacity(header.packetBytes) }
         }
-        guard let header else { return (taken, nil) }
+        guard let header else { return (taken, .nothing) }
         let lacking = min(header.packetBytes - partial.count, bytes.count - taken)
         if lacking > 0 {
             partial.append(bytes.extracting(taken..<(taken + lacking)))
             taken += lacking
         }
-        guard partial.count == header.packetBytes else { return (taken, nil) }
+        guard partial.count == header.packetBytes else { return (taken, .nothing) }
         let packet = partial
         partial = []
         // What is large becomes the message's own memory.
@@ -424,7 +426,7 @@ public struct MQTTSession: ~Copyable {
         _ bytes: Span<UInt8>,
         _ header: FixedHeader,
         at now: Duration
-    ) throws(MQTTError) -> Event? {
+    ) throws(MQTTError) -> Event {
         let body = bytes.extracting(droppingFirst: header.headerBytes)
         let firstByte = header.firstByte
         let unexpected = MQTTError.protocolViolation(.unexpectedPacket(firstByte: firstByte))
@@ -457,7 +459,7 @@ public struct MQTTSession: ~Copyable {
             #endif
             guard type == .pubrel else { return try acknowledged(answer, by: type, firstByte) }
             release(answer.packetID)
-            return nil
+            return .nothing
         case .suback, .unsuback:
             let answer = try SubscriptionAcknowledgement(body, type: type, firstByte: firstByte, isVersion5: isVersion5)
             #if os(Linux) || MQTT5
@@ -466,7 +468,7 @@ public struct MQTTSession: ~Copyable {
             return try answered(answer, by: type, firstByte)
         case .pingresp:
             guard body.isEmpty else { throw .protocolViolation(.malformedPacket(firstByte: firstByte)) }
-            return nil
+            return .nothing
         #if os(Linux) || MQTT5
         case .disconnect:
             guard isVersion5 else { throw unexpected }
