@@ -462,24 +462,26 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
     var handlerNotesDeliveries = false
 
     /// Notes that the user gets these messages now: those with QoS 2 are not delivered again, also not to the next process.
-    func noteDeliveries(_ messages: [MQTTMessage]) {
+    func noteDeliveries(_ receipts: some Sequence<MQTTReceipt>) {
         guard hasStore else { return }
-        for message in messages { session.noteDelivery(message.receipt) }
+        for receipt in receipts { session.noteDelivery(receipt) }
         session.commit()
         // If that failed, the end of the turn tells.
         askForEndOfTurn()
     }
     #endif
 
-    private func deliver(_ message: MQTTMessage) {
+    @inline(__always)
+    private func deliver(_ message: consuming MQTTMessage) {
+        let receipt = message.receipt
         #if !hasFeature(Embedded)
-        if !handlerNotesDeliveries, message.receipt.isQoS2 { noteDeliveries([message]) }
+        if !handlerNotesDeliveries, receipt.isQoS2 { noteDeliveries(CollectionOfOne(receipt)) }
         #endif
         switch handler?.received(message) ?? .taken {
         case .taken:
             // One with QoS 0 has no answer.
-            if message.receipt.packetID != 0 {
-                session.acknowledge(message.receipt)
+            if receipt.packetID != 0 {
+                session.acknowledge(receipt)
                 if session.hasOutgoing { askForEndOfTurn() }
             }
             session.recycle(message)
@@ -487,7 +489,7 @@ public final class MQTTConnection: ByteStreamHandler, TimerHandler, EndOfTurnHan
         case .refused:
             untaken = Untaken(message)
             #if !hasFeature(Embedded)
-            if !handlerNotesDeliveries { session.withdrawDelivery(message.receipt) }
+            if !handlerNotesDeliveries { session.withdrawDelivery(receipt) }
             #endif
         }
     }

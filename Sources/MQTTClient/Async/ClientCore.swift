@@ -208,7 +208,7 @@ final class ClientCore: MQTTConnectionHandler {
         }
         var isHeard = matching > 0
         // What is kept for a reader is noted when the reader gets it.
-        if message.receipt.isQoS2, !listeners.isEmpty { connection.noteDeliveries([message]) }
+        if message.receipt.isQoS2, !listeners.isEmpty { connection.noteDeliveries(CollectionOfOne(message.receipt)) }
         if !replies.isEmpty, takeReply(message) { isHeard = true }
         for listener in listeners where TopicFilter.matches(listener.filter.span, topic: topic.span) {
             isHeard = true
@@ -245,7 +245,7 @@ final class ClientCore: MQTTConnectionHandler {
     /// What has come for a reader, who gets it now.
     func take(_ buffer: MessageBuffer) -> [MQTTMessage] {
         let messages = buffer.take()
-        connection.noteDeliveries(messages)
+        connection.noteDeliveries(messages.lazy.map(\.receipt))
         return messages
     }
 

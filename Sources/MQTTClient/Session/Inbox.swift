@@ -21,9 +21,7 @@ struct PacketIDList: ~Copyable {
         return nil
     }
 
-    func packetID(at index: Int) -> UInt16 { entries[index].packetID }
-
-    func flags(at index: Int) -> UInt8 { entries[index].flags }
+    subscript(index: Int) -> Entry { entries[index] }
 
     mutating func setFlags(at index: Int, _ flags: UInt8) { entries[index].flags = flags }
 

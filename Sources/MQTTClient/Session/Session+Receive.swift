@@ -69,7 +69,7 @@ extension MQTTSession {
         }
         // A duplicate of what the user has, or has had, is only answered (4.3.3).
         if let index {
-            let isTaken = received.flags(at: index) & Inbound.isTaken
+            let isTaken = received[index].flags & Inbound.isTaken
             if unacknowledged.firstIndex(of: layout.packetID) == nil {
                 unacknowledged.append(layout.packetID, Inbound.isQoS2 | isTaken)
             }
@@ -158,14 +158,16 @@ extension MQTTSession {
         guard receipt.isQoS2 || receipt.connection == connectionNumber,
             let index = unacknowledged.firstIndex(of: receipt.packetID)
         else { return }
-        unacknowledged.setFlags(at: index, unacknowledged.flags(at: index) | Inbound.isTaken)
+        unacknowledged.setFlags(at: index, unacknowledged[index].flags | Inbound.isTaken)
         if index == 0 { sendAcknowledgements() }
     }
 
     private mutating func sendAcknowledgements() {
-        while unacknowledged.count > 0, unacknowledged.flags(at: 0) & Inbound.isTaken != 0 {
-            let isQoS2 = unacknowledged.flags(at: 0) & Inbound.isQoS2 != 0
-            sendAcknowledgement(isQoS2 ? .pubrec : .puback, unacknowledged.packetID(at: 0), .success)
+        while unacknowledged.count > 0 {
+            let entry = unacknowledged[0]
+            guard entry.flags & Inbound.isTaken != 0 else { return }
+            let isQoS2 = entry.flags & Inbound.isQoS2 != 0
+            sendAcknowledgement(isQoS2 ? .pubrec : .puback, entry.packetID, .success)
             if !isQoS2 { owedPubacks -= 1 }
             unacknowledged.removeFirst()
         }

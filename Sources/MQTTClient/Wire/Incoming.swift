@@ -9,6 +9,7 @@ struct PublishLayout {
     var propertiesEnd = 0
 
     /// Reads the body of a PUBLISH, but not what its topic and properties say.
+    @inline(__always)
     init(_ body: Span<UInt8>, firstByte: UInt8, hasProperties: Bool) throws(MQTTError) {
         let malformed = MQTTError.protocolViolation(.malformedPacket(firstByte: firstByte))
         let qos = firstByte >> 1 & 3
