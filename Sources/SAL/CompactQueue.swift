@@ -6,15 +6,15 @@
 public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
     /// Room for `capacity` elements, of which those from `head` to `end` are in use. Without room it points nowhere.
     @usableFromInline var memory: UnsafeMutablePointer<Element>
-    @usableFromInline var capacity = 0
-    @usableFromInline var head = 0
-    @usableFromInline var end = 0
-    @usableFromInline let kept: Int
+    @usableFromInline var capacity: Int32 = 0
+    @usableFromInline var head: Int32 = 0
+    @usableFromInline var end: Int32 = 0
+    @usableFromInline let kept: Int32
 
     /// An empty queue; it keeps memory for up to `kept` elements for the next time.
     @inlinable public init(keeping kept: Int = 16_384) {
         unsafe memory = Self.nowhere
-        self.kept = kept
+        self.kept = Int32(kept)
     }
 
     @inlinable deinit { if capacity > 0 { unsafe memory.deallocate() } }
@@ -24,7 +24,7 @@ public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// How many elements there are.
-    @inlinable public var count: Int { end - head }
+    @inlinable public var count: Int { Int(end &- head) }
     /// Whether there are none.
     @inlinable public var isEmpty: Bool { head == end }
 
@@ -32,29 +32,29 @@ public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
     @inlinable public subscript(index: Int) -> Element {
         @inline(__always) get {
             precondition(index >= 0 && index < count)
-            return unsafe memory[head + index]
+            return unsafe memory[Int(head) + index]
         }
         @inline(__always) _modify {
             precondition(index >= 0 && index < count)
-            yield unsafe &memory[head + index]
+            yield unsafe &memory[Int(head) + index]
         }
     }
 
     /// Calls `body` with the elements, the oldest first.
     @inlinable @inline(__always)
     public func withSpan<Result>(_ body: (Span<Element>) -> Result) -> Result {
-        unsafe body(Span(_unsafeElements: UnsafeBufferPointer(start: memory + head, count: count)))
+        unsafe body(Span(_unsafeElements: UnsafeBufferPointer(start: memory + Int(head), count: count)))
     }
 
     /// Appends all of `elements`.
     @inlinable public mutating func append(_ elements: Span<Element>) {
         let count = elements.count
         guard count > 0 else { return }
-        if capacity - end < count { makeRoom(for: count) }
+        if Int(capacity &- end) < count { makeRoom(for: count) }
         unsafe elements.withUnsafeBufferPointer { source in
-            unsafe (memory + end).update(from: source.baseAddress.unsafelyUnwrapped, count: count)
+            unsafe (memory + Int(end)).update(from: source.baseAddress.unsafelyUnwrapped, count: count)
         }
-        end += count
+        end &+= Int32(truncatingIfNeeded: count)
     }
 
     /// Appends one element.
@@ -63,14 +63,14 @@ public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
     #endif
     @inlinable public mutating func append(_ element: Element) {
         if end == capacity { makeRoom(for: 1) }
-        unsafe memory[end] = element
-        end += 1
+        unsafe memory[Int(end)] = element
+        end &+= 1
     }
 
     /// Removes the oldest elements.
     @inlinable public mutating func removeFirst(_ count: Int = 1) {
         precondition(count >= 0 && count <= self.count)
-        head += count
+        head &+= Int32(truncatingIfNeeded: count)
         if head == end { removeAll() }
     }
 
@@ -93,10 +93,10 @@ public struct CompactQueue<Element: BitwiseCopyable>: ~Copyable {
 
     @inlinable mutating func makeRoom(for more: Int) {
         let stride = MemoryLayout<Element>.stride
-        var bytes = capacity * stride
-        let room = unsafe makeRoomFor(more * stride, in: memory, &bytes, used: (head * stride)..<(end * stride))
-        unsafe memory = room.assumingMemoryBound(to: Element.self)
-        capacity = bytes / stride
+        var bytes = Int(capacity) * stride
+        let used = (Int(head) * stride)..<(Int(end) * stride)
+        unsafe memory = makeRoomFor(more * stride, in: memory, &bytes, used).assumingMemoryBound(to: Element.self)
+        capacity = Int32(bytes / stride)
         end -= head
         head = 0
     }
@@ -108,7 +108,7 @@ func makeRoomFor(
     _ more: Int,
     in memory: UnsafeMutableRawPointer,
     _ capacity: inout Int,
-    used: Range<Int>
+    _ used: Range<Int>
 ) -> UnsafeMutableRawPointer {
     let count = used.count
     if used.lowerBound >= count, capacity - count >= more {

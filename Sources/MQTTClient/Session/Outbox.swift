@@ -35,16 +35,16 @@ struct Outbox: ~Copyable {
     struct Record {
         /// Where the packet starts, counted from the first byte that was ever there.
         var start: Int
-        var packetBytes: UInt32 = 0
+        let packetBytes: UInt32
         /// Where in the packet its identifier stands.
-        var packetIDOffset: UInt32 = 0
+        let packetIDOffset: UInt32
         /// The number that the user knows the request by.
         let number: UInt32
         var packetID: UInt16 = 0
         var state = State.waiting
         let kind: Kind
         /// The first byte of the packet, without the DUP flag.
-        var flags: UInt8 = 0
+        let flags: UInt8
         var outcome = Outcome.published
         /// Whether it has been sent in the present session.
         var wasSent = false
@@ -86,28 +86,37 @@ struct Outbox: ~Copyable {
 
     // MARK: Adding
 
-    /// Begins a record; its packet is to be appended by ``write(_:)`` calls, then it is ended by ``finishRecord(_:)``.
-    mutating func beginRecord(_ kind: Kind, number: UInt32, expiresAt: Int64 = .max) -> Int {
+    /// Adds a record whose packet `write` appends; returns its place.
+    @inline(__always)
+    @discardableResult
+    mutating func add(
+        _ kind: Kind,
+        number: UInt32,
+        expiresAt: Int64 = .max,
+        _ write: (inout ByteQueue) -> Void
+    ) -> Int {
         compact()
-        var record = Record(start: bytesBase + bytes.count, number: number, kind: kind)
+        let start = bytes.count
+        write(&bytes)
+        finish(kind, number: number, expiresAt: expiresAt, from: start)
+        return end - 1
+    }
+
+    /// Makes a record of the bytes from `start` on.
+    private mutating func finish(_ kind: Kind, number: UInt32, expiresAt: Int64, from start: Int) {
+        let packetBytes = bytes.count - start
+        var record = Record(
+            start: bytesBase + start,
+            packetBytes: UInt32(packetBytes),
+            packetIDOffset: UInt32(packetIDOffset(start, isPublish: kind == .publish)),
+            number: number,
+            kind: kind,
+            flags: bytes[start] & ~0x08
+        )
         #if os(Linux) || MQTT5
         record.expiresAt = expiresAt
         #endif
         records.append(record)
-        return end - 1
-    }
-
-    /// Lets `body` append to the record that was begun.
-    @inline(__always)
-    mutating func write(_ body: (inout ByteQueue) -> Void) { body(&bytes) }
-
-    mutating func finishRecord(_ place: Int) {
-        let start = start(place)
-        let packetBytes = bytes.count - start
-        let offset = packetIDOffset(start, isPublish: kind(place) == .publish)
-        records[place - base].packetBytes = UInt32(packetBytes)
-        records[place - base].packetIDOffset = UInt32(offset)
-        records[place - base].flags = bytes[start] & ~0x08
         count += 1
         byteCount += packetBytes + Self.recordBytes
     }
@@ -361,13 +370,11 @@ extension Outbox {
             if state == .waiting { packetID = 0 }
         }
         let expiresAt = Int64(bitPattern: integer(14, 8))
-        let place = beginRecord(
+        let place = add(
             kind,
             number: UInt32(integer(8, 4)),
             expiresAt: expiresAt == .max ? .max : expiresAt &- timeOfDay
-        )
-        write { $0.append(packet) }
-        finishRecord(place)
+        ) { $0.append(packet) }
         records[place - base].state = state
         records[place - base].wasSent = wasSent
         records[place - base].packetID = packetID

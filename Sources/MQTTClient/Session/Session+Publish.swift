@@ -91,13 +91,8 @@ extension MQTTSession {
         #endif
         guard try makeRoom(for: length + 5) else { return nil }
         lastNumber &+= 1
-        let place = publishes.beginRecord(
-            qos == .atMostOnce ? .unacknowledged : .publish,
-            number: lastNumber,
-            expiresAt: expiresAt
-        )
-        publishes.write(write)
-        publishes.finishRecord(place)
+        let kind = qos == .atMostOnce ? Outbox.Kind.unacknowledged : .publish
+        let place = publishes.add(kind, number: lastNumber, expiresAt: expiresAt, write)
         #if !hasFeature(Embedded)
         if keeper != nil { storeAdded(place) }
         #endif
@@ -129,7 +124,10 @@ extension MQTTSession {
     /// Sees to it that the queue has room for another; returns `false` if the new one is to be dropped.
     private mutating func makeRoom(for bytes: Int) throws(MQTTError) -> Bool {
         let queue = configuration.queue
-        if publishes.hasHoles, largePublish == nil { nextPublish = publishes.removeHoles(nextPublish) }
+        // Among small ones it need not be looked for each time.
+        if bytes > 1_024 || lastNumber & 0x3F == 0, publishes.hasHoles, largePublish == nil {
+            nextPublish = publishes.removeHoles(nextPublish)
+        }
         while waitingCount >= queue.requests || publishes.byteCount + requests.byteCount + bytes > queue.bytes {
             let byCount = waitingCount >= queue.requests
             let error = MQTTError.queueFull(limit: byCount ? queue.requests : queue.bytes)

@@ -10,12 +10,12 @@ extension MQTTSession {
     ) throws(MQTTError) -> MQTTRequestID {
         try check(filter, options)
         #if os(Linux) || MQTT5
-        let place = try beginRequest(.subscribe, bytes: filter.count + options.properties.bytes.count)
+        try makeRoomForRequest(bytes: filter.count + options.properties.bytes.count)
         #else
-        let place = try beginRequest(.subscribe, bytes: filter.count)
+        try makeRoomForRequest(bytes: filter.count)
         #endif
-        addSubscribe(filter, options)
-        requests.finishRecord(place)
+        lastNumber &+= 1
+        addSubscribe(.subscribe, number: lastNumber, filter, options)
         return lastNumber
     }
 
@@ -33,10 +33,11 @@ extension MQTTSession {
             try check(filter.span, options)
             bytes += filter.count + 3
         }
-        let place = try beginRequest(.subscribe, bytes: bytes + first.options.properties.bytes.count)
+        try makeRoomForRequest(bytes: bytes + first.options.properties.bytes.count)
         let properties = subscribeProperties(first.options)
         let length = 2 + properties.count + bytes
-        requests.write { packet in
+        lastNumber &+= 1
+        requests.add(.subscribe, number: lastNumber) { packet in
             packet.appendHeader(.subscribe, flags: 2, remainingLength: length)
             packet.appendInteger(0)
             packet.append(properties.span)
@@ -45,7 +46,6 @@ extension MQTTSession {
                 packet.append(options.byte)
             }
         }
-        requests.finishRecord(place)
         return lastNumber
     }
     #endif
@@ -76,14 +76,14 @@ extension MQTTSession {
         _ properties: [UInt8]
     ) throws(MQTTError) -> MQTTRequestID {
         guard TopicFilter.isValid(filter) else { throw .invalidTopicFilter }
-        let place = try beginRequest(.unsubscribe, bytes: filter.count + properties.count)
-        requests.write { packet in
+        try makeRoomForRequest(bytes: filter.count + properties.count)
+        lastNumber &+= 1
+        requests.add(.unsubscribe, number: lastNumber) { packet in
             packet.appendHeader(.unsubscribe, flags: 2, remainingLength: 4 + properties.count + filter.count)
             packet.appendInteger(0)
             packet.append(properties.span)
             packet.appendField(filter)
         }
-        requests.finishRecord(place)
         forget(filter)
         return lastNumber
     }
@@ -115,7 +115,7 @@ extension MQTTSession {
         #endif
     }
 
-    private mutating func beginRequest(_ kind: Outbox.Kind, bytes: Int) throws(MQTTError) -> Int {
+    private mutating func makeRoomForRequest(bytes: Int) throws(MQTTError) {
         let queue = configuration.queue
         guard waitingCount < queue.requests else { throw .queueFull(limit: queue.requests) }
         #if hasFeature(Embedded)
@@ -127,19 +127,22 @@ extension MQTTSession {
         guard bytes + 16 <= limits.packetBytes else {
             throw .packetTooLarge(bytes: bytes + 16, limit: limits.packetBytes)
         }
-        lastNumber &+= 1
-        return requests.beginRecord(kind, number: lastNumber)
     }
 
-    /// Writes a SUBSCRIBE with one topic filter.
-    private mutating func addSubscribe(_ filter: Span<UInt8>, _ options: MQTTSubscriptionOptions) {
+    /// Adds a SUBSCRIBE with one topic filter.
+    private mutating func addSubscribe(
+        _ kind: Outbox.Kind,
+        number: UInt32,
+        _ filter: Span<UInt8>,
+        _ options: MQTTSubscriptionOptions
+    ) {
         #if os(Linux) || MQTT5
         let properties = subscribeProperties(options)
         let count = properties.count
         #else
         let count = 0
         #endif
-        requests.write { packet in
+        requests.add(kind, number: number) { packet in
             packet.appendHeader(.subscribe, flags: 2, remainingLength: 5 + count + filter.count)
             packet.appendInteger(0)
             #if os(Linux) || MQTT5
@@ -231,10 +234,8 @@ extension MQTTSession {
         var rest = firstSubscription
         while let subscription = rest {
             rest = subscription.next
-            let place = requests.beginRecord(.resubscribe, number: 0)
             let filter = subscription.filter
-            addSubscribe(filter.span, subscription.options)
-            requests.finishRecord(place)
+            addSubscribe(.resubscribe, number: 0, filter.span, subscription.options)
         }
         nextPublish = publishes.first
         nextRequest = requests.first
