@@ -192,6 +192,20 @@ import Testing
         #expect(driver.sent() == [0xE0, 1, 0x93])
     }
 
+    /// Mosquitto sends more as soon as it has the PUBREC.
+    @Test func whatHasItsPubrecLeavesRoom() throws {
+        var driver = try connected { $0.receiveMaximum = 2 }
+        for packetID in 1...10 as ClosedRange<UInt8> {
+            try driver.receive([0x34, 6, 0, 1, 0x61, 0, packetID, 0])
+            driver.session.acknowledge(try #require(driver.receipts.last))
+            #expect(driver.sent() == [0x50, 2, 0, packetID])
+        }
+        for packetID in 1...10 as ClosedRange<UInt8> {
+            try driver.receive([0x62, 2, 0, packetID])
+            #expect(driver.sent() == [0x70, 2, 0, packetID])
+        }
+    }
+
     @Test func topicAliasesOfTheServer() throws {
         var driver = try connected { $0.topicAliasMaximum = 2 }
         try driver.receive([0x30, 8, 0, 1, 0x61, 3, 0x23, 0, 2, 0x31])

@@ -57,14 +57,13 @@ extension MQTTSession {
         )
         let index = message.qos == .exactlyOnce ? received.firstIndex(of: layout.packetID) : nil
         #if os(Linux) || MQTT5
-        // Those with QoS 1 whose PUBACK is owed, and those with QoS 2 until their identifiers are released (3.3.4).
-        if isVersion5, index == nil, owedPubacks + received.count >= Int(configuration.receiveMaximum) {
+        // A message with QoS 2 would count until its PUBCOMP (3.3.4), but Mosquitto lets it count until its PUBREC.
+        if isVersion5, index == nil, isFull {
             throw .protocolViolation(.receiveMaximumExceeded)
         }
         #endif
         guard message.qos == .exactlyOnce else {
             unacknowledged.append(layout.packetID, 0)
-            owedPubacks += 1
             return .message(message)
         }
         // A duplicate of what the user has, or has had, is only answered (4.3.3).
@@ -168,7 +167,6 @@ extension MQTTSession {
             guard entry.flags & Inbound.isTaken != 0 else { return }
             let isQoS2 = entry.flags & Inbound.isQoS2 != 0
             sendAcknowledgement(isQoS2 ? .pubrec : .puback, entry.packetID, .success)
-            if !isQoS2 { owedPubacks -= 1 }
             unacknowledged.removeFirst()
         }
     }

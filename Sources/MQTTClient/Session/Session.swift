@@ -125,8 +125,6 @@ public struct MQTTSession: ~Copyable {
     var isWhole = false
     /// Messages of this connection whose acknowledgement is owed, in the order of their arrival; the flags are those of `Inbound`.
     var unacknowledged = PacketIDList()
-    /// How many of them have QoS 1.
-    var owedPubacks = 0
     /// Messages with QoS 2 that the user has, until the server releases their identifiers; the flag says whether the user is through with it.
     var received = PacketIDList()
     /// Which connection, and which session, receipts are of.
@@ -208,7 +206,6 @@ public struct MQTTSession: ~Copyable {
         limits = ServerLimits()
         connectionNumber &+= 1
         unacknowledged.removeAll()
-        owedPubacks = 0
         #if os(Linux) || MQTT5
         incomingAliases = []
         outgoingAliases = TopicAliases()
