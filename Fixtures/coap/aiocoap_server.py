@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A CoAP server on aiocoap, for tests: /echo (POST, PUT), /slow (a separate response), /gone (4.04), /critical (an unknown critical option)."""
+"""A CoAP server on aiocoap, for tests: /echo (POST, PUT), /slow (a separate response), /gone (4.04), /critical (an unknown critical option),
+/value (observable; PUT sets it)."""
 import asyncio
 import sys
 
@@ -24,6 +25,18 @@ class Slow(resource.Resource):
         return aiocoap.Message(payload=b"slow")
 
 
+class Value(resource.ObservableResource):
+    value = b""
+
+    async def render_get(self, request):
+        return aiocoap.Message(payload=self.value)
+
+    async def render_put(self, request):
+        self.value = request.payload
+        self.updated_state()
+        return aiocoap.Message(code=Code.CHANGED)
+
+
 class Critical(resource.Resource):
     async def render_get(self, request):
         message = aiocoap.Message(payload=b"x")
@@ -37,6 +50,7 @@ async def main():
     site.add_resource(["echo"], Echo())
     site.add_resource(["slow"], Slow())
     site.add_resource(["critical"], Critical())
+    site.add_resource(["value"], Value())
     await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", int(sys.argv[1])))
     await asyncio.get_running_loop().create_future()
 

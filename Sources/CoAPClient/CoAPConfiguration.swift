@@ -22,6 +22,13 @@ public struct CoAPConfiguration: Sendable {
     public var tokenBytes = 4
     /// The largest request that is sent, in bytes (RFC 7252, 4.6).
     public var maximumMessageBytes = 1_152
+    /// The size of the blocks that a larger body is sent and asked for in: 16, 32, 64, up to 1,024 bytes; another number counts as the next smaller of these. The server
+    /// may make them smaller (RFC 7959, 2.2).
+    public var blockBytes = 1_024
+    /// The largest body of a response that is put together from blocks.
+    public var maximumBodyBytes = 1_048_576
+    /// How often a body is begun anew: when the server has lost blocks, wants smaller ones, or has another representation meanwhile.
+    public var bodyRestarts = 3
     /// How many separate responses are remembered, so that a copy of one is known for what it is.
     public var duplicateLimit = 32
     /// Critical options of responses that the user of the client deals with, beside those of RFC 7252 itself.
@@ -55,6 +62,8 @@ public struct CoAPConfiguration: Sendable {
 
     /// NON_LIFETIME: how long a copy of a non-confirmable message may arrive.
     var nonConfirmableLifetime: Duration { transmitSpan + maximumLatency }
+
+    var blockExponent: UInt8 { CoAPBlock.exponent(notOver: blockBytes) }
 
     var retransmissions: Int { min(max(maximumRetransmissions, 0), 16) }
 

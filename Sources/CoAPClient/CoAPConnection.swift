@@ -8,6 +8,8 @@ public import SAL
 public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandler {
     /// What is told how a request went.
     public typealias Completion = (Result<CoAPResponse, CoAPError>) -> Void
+    /// What is told of an observed resource: how it is now, or `nil` when that is not known any more, and the server is asked again.
+    public typealias Notified = (CoAPResponse?) -> Void
 
     private enum State {
         case idle
@@ -23,7 +25,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     private let loop: EventLoop
     private var session: CoAPSession
     private var state = State.idle
-    private var completions: [(id: CoAPExchangeID, completion: Completion)] = []
+    private var completions: [(id: CoAPExchangeID, completion: Completion, notified: Notified?)] = []
     private lazy var timer = Timer(on: loop)
     private lazy var turnEnd = EndOfTurn(on: loop)
     private var isDraining = false
@@ -69,9 +71,33 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         timeout: Duration? = nil,
         completion: @escaping Completion
     ) throws(CoAPError) -> CoAPExchangeID {
+        try start(request, timeout, completion, nil)
+    }
+
+    /// Observes the resource of a request, GET or FETCH (RFC 7641): `notified` is called with how it is now, and each time that it has changed; not with each state that it
+    /// had. It goes on, over lost sockets and servers that forget, until it is cancelled, or the server ends it: with its last word, which `completion` is called with.
+    /// `timeout` is for the first response.
+    @discardableResult
+    public func observe(
+        _ request: CoAPRequest,
+        timeout: Duration? = nil,
+        notified: @escaping Notified,
+        completion: @escaping Completion
+    ) throws(CoAPError) -> CoAPExchangeID {
+        var request = request
+        request.options.observe = 0
+        return try start(request, timeout, completion, notified)
+    }
+
+    private func start(
+        _ request: CoAPRequest,
+        _ timeout: Duration?,
+        _ completion: @escaping Completion,
+        _ notified: Notified?
+    ) throws(CoAPError) -> CoAPExchangeID {
         if case .closed = state { throw .closed }
         let id = try session.send(request, timeout: timeout, at: loop.now)
-        completions.append((id, completion))
+        completions.append((id, completion, notified))
         if case .idle = state { open() }
         askForEndOfTurn()
         return id
@@ -169,10 +195,16 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
             switch output {
             case .transmit(let datagram): transmit(datagram)
             case .finished(let id, let result): complete(id, result)
+            case .notification(let id, let response): notify(id, response)
+            case .stale(let id): notify(id, nil)
             }
         }
         isDraining = false
         setTimer()
+    }
+
+    private func notify(_ id: CoAPExchangeID, _ response: CoAPResponse?) {
+        if let entry = completions.first(where: { $0.id == id }) { entry.notified?(response) }
     }
 
     private func complete(_ id: CoAPExchangeID, _ result: Result<CoAPResponse, CoAPError>) {
@@ -190,7 +222,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
 
     /// A deadline may move later; the timer is only moved when it would come too late.
     private func setTimer() {
-        guard session.requestCount > 0, let deadline = session.deadline else { return timer.stop() }
+        guard !session.isIdle, let deadline = session.deadline else { return timer.stop() }
         if let running = timer.deadline, running <= deadline { return }
         timer.start(at: deadline, handler: self)
     }

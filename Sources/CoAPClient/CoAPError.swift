@@ -16,6 +16,12 @@ public enum CoAPError: Error, Equatable, Sendable {
     case unacceptableOption(CoAPOptionNumber)
     /// The response is longer than the network below delivers, so that its end is missing.
     case responseTruncated
+    /// A block of a body is not the one that was expected: another offset, another length, or one too many (RFC 7959, 2.3 to 2.5).
+    case unexpectedBlock
+    /// The resource changes faster than its representation can be fetched block by block (RFC 7959, 2.4).
+    case representationChanged
+    /// A body is, or by its Size2 option will be, over the limit of the configuration.
+    case bodyTooLarge(bytes: Int, limit: Int)
     /// An option of the request has a value that the standard does not allow (RFC 7252, 5.10).
     case invalidOption(CoAPOptionNumber)
     /// The code of the request is not a method code, 0.01 to 0.31 (RFC 7252, 12.1).

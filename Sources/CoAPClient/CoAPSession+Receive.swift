@@ -19,7 +19,7 @@ extension CoAPSession {
             return
         }
         switch message.type {
-        case .acknowledgement: receiveAcknowledgement(message)
+        case .acknowledgement: receiveAcknowledgement(message, at: now)
         case .reset: receiveReset(message)
         case .confirmable, .nonConfirmable: receiveSeparate(message, at: now)
         }
@@ -27,7 +27,7 @@ extension CoAPSession {
     }
 
     /// Acknowledgements are matched by message ID, and what response they carry by token too (RFC 7252, 5.3.2).
-    private mutating func receiveAcknowledgement(_ message: CoAPMessage) {
+    private mutating func receiveAcknowledgement(_ message: CoAPMessage, at now: Duration) {
         guard let index = unacknowledged(message.messageID) else { return counters.unexpected += 1 }
         if message.code == .empty { return acknowledge(at: index) }
         guard message.code.isResponse, message.token == exchanges[index].token else {
@@ -38,7 +38,7 @@ extension CoAPSession {
         {
             return acknowledge(at: index)
         }
-        finish(at: index, result(message))
+        respond(at: index, result(message), at: now)
     }
 
     private mutating func receiveReset(_ message: CoAPMessage) {
@@ -55,7 +55,18 @@ extension CoAPSession {
             counters.unexpected += 1
             return reject(message.type, message.messageID)
         }
-        if let index = exchanges.firstIndex(where: { $0.token == message.token }) {
+        if isDelivered(message, at: now) {
+            // The acknowledgement was lost, or the network made a copy (RFC 7252, 4.5).
+            counters.duplicates += 1
+            acknowledge(message)
+        } else if let index = exchanges.firstIndex(where: {
+            $0.token == message.token && ($0.keepsToken || !$0.isStalled)
+        }) {
+            if exchanges[index].audience == .nobody, message.options.contains(.observe) {
+                // The last notifications of an observation that is being ended.
+                remember(message, at: now)
+                return acknowledge(message)
+            }
             let result = result(message)
             if case .failure = result {
                 reject(message.type, message.messageID)
@@ -63,11 +74,7 @@ extension CoAPSession {
                 remember(message, at: now)
                 acknowledge(message)
             }
-            finish(at: index, result)
-        } else if isDelivered(message, at: now) {
-            // The acknowledgement was lost, or the network made a copy (RFC 7252, 4.5).
-            counters.duplicates += 1
-            acknowledge(message)
+            respond(at: index, result, at: now)
         } else {
             counters.unexpected += 1
             reject(message.type, message.messageID)

@@ -12,6 +12,10 @@ public struct CoAPCounters: Equatable, Sendable {
     public internal(set) var retransmissions = 0
     /// Datagrams that are no CoAP messages.
     public internal(set) var malformed = 0
+    /// Notifications whose further blocks could not be fetched.
+    public internal(set) var lostNotifications = 0
+    /// Notifications that a newer one had overtaken.
+    public internal(set) var reordered = 0
     /// Copies of responses that had arrived before.
     public internal(set) var duplicates = 0
     /// Messages that fit no request: late or foreign responses, acknowledgements and resets, and requests to us.
@@ -32,6 +36,10 @@ public struct CoAPSession: Sendable {
     public enum Output: Equatable, Sendable {
         /// Send this datagram to the peer.
         case transmit([UInt8])
+        /// The resource that a request observes is now like this (RFC 7641); the request goes on.
+        case notification(CoAPExchangeID, CoAPResponse)
+        /// Nothing has been heard of an observed resource for longer than what was notified last is valid; the server is asked again, and the request goes on.
+        case stale(CoAPExchangeID)
         /// A request is over.
         case finished(CoAPExchangeID, Result<CoAPResponse, CoAPError>)
     }
@@ -45,28 +53,65 @@ public struct CoAPSession: Sendable {
             case unacknowledged(transmissions: Int, timeout: Duration, resendAt: Duration)
             /// Acknowledged.
             case acknowledged
+            /// It gets notifications.
+            case observing
             /// Not confirmable, and on its way: it counts as outstanding too (RFC 7252, 4.7).
             case unacknowledgeable
         }
 
-        let id: CoAPExchangeID
+        /// Who is told how it went.
+        enum Audience: Equatable {
+            case user
+            /// This observation: it fetches the rest of a notification.
+            case observation(CoAPExchangeID)
+            case nobody
+        }
+
+        var id: CoAPExchangeID
         /// Drawn when it goes out, as the message ID is.
         var token: CoAPToken
         let isConfirmable: Bool
         let hasETag: Bool
-        /// The time that the user gives it; without one it is set when the request goes out.
+        /// The time that the user gives it.
+        var deadline: Duration?
+        /// When the message under way is given up, which is that time if there is one.
         var giveUpAt: Duration?
         var state = State.waiting
         var messageID: UInt16 = 0
-        /// What is transmitted; given back when that can happen no more.
+        /// What is transmitted.
         var datagram: [UInt8]
+        /// The rest of the request, or of the response, if one message does not hold it.
+        var transfer: BlockTransfer?
+        /// What it observes.
+        var observation: Observation?
+        /// Whether it observes, and is asked for once more.
+        var isRefreshing = false
+        /// Whether its next message has the token of the last.
+        var keepsToken = false
+        var audience = Audience.user
 
         func isOver(at now: Duration) -> Bool { giveUpAt.map { $0 <= now } ?? false }
+
+        /// When the server of an observed resource is asked again: up to fifteen seconds after it should have notified (RFC 7641, 3.3.1).
+        var refreshAt: Duration? {
+            guard case .observing = state, let observation, let staleAt = observation.staleAt else { return nil }
+            // Drawn with the token, so that not all clients ask at once.
+            return staleAt + .milliseconds(5_000 + 40 * Int64(token[0]))
+        }
+
+        /// The message that was sent last.
+        var request: CoAPMessage? {
+            let datagram = datagram
+            return try? CoAPMessage(decoding: datagram.span)
+        }
+
+        /// Whether it waits to send its next block.
+        var isStalled: Bool { if case .waiting = state { true } else { false } }
 
         var isOutstanding: Bool {
             switch state {
             case .unacknowledged, .unacknowledgeable: true
-            case .waiting, .acknowledged: false
+            case .waiting, .acknowledged, .observing: false
             }
         }
     }
@@ -85,11 +130,15 @@ public struct CoAPSession: Sendable {
     let exchangeLifetime: Duration
     var random: CoAPRandom
     var messageIDs: MessageIDs
-    private var lastID: UInt64 = 0
+    var lastID: UInt64 = 0
     var isTransportOpen = false
     var waiting: RingQueue<Exchange>
     /// Those that were transmitted, in no order.
     var exchanges: [Exchange] = []
+    /// How many of them wait to send their next message.
+    var stalledCount = 0
+    /// How many of them the user has not asked for.
+    var hiddenCount = 0
     var outstandingCount = 0
     private var delivered: RingQueue<Delivered>
     private var outputs = RingQueue<Output>(limit: .max)
@@ -108,7 +157,10 @@ public struct CoAPSession: Sendable {
     }
 
     /// How many requests are not finished.
-    public var requestCount: Int { exchanges.count + waiting.count }
+    public var requestCount: Int { exchanges.count + waiting.count - hiddenCount }
+
+    /// Whether nothing is under way.
+    var isIdle: Bool { exchanges.isEmpty && waiting.isEmpty }
 
     /// The next thing to do, or `nil` when there is nothing.
     public mutating func nextOutput() -> Output? { outputs.dequeue() }
@@ -118,6 +170,7 @@ public struct CoAPSession: Sendable {
     /// Datagrams can be sent from now on: what waits goes out.
     public mutating func transportOpened(at now: Duration) {
         isTransportOpen = true
+        registerAll()
         deadline = now
         handleTimeout(at: now)
     }
@@ -130,8 +183,10 @@ public struct CoAPSession: Sendable {
         let ended = exchanges
         exchanges = []
         outstandingCount = 0
+        stalledCount = 0
+        hiddenCount = 0
         deadline = nil
-        for exchange in ended { output(.finished(exchange.id, .failure(error))) }
+        for exchange in ended where exchange.audience == .user { output(.finished(exchange.id, .failure(error))) }
         while let exchange = waiting.dequeue() { output(.finished(exchange.id, .failure(error))) }
     }
 
@@ -148,7 +203,7 @@ public struct CoAPSession: Sendable {
     ) throws(CoAPError) -> CoAPExchangeID {
         try request.check()
         guard requestCount < waiting.limit else { throw .tooManyRequests(limit: waiting.limit) }
-        let message = CoAPMessage(
+        var message = CoAPMessage(
             type: request.isConfirmable ? .confirmable : .nonConfirmable,
             code: request.method,
             messageID: 0,
@@ -156,8 +211,10 @@ public struct CoAPSession: Sendable {
             options: request.options,
             payload: request.payload
         )
-        guard message.encodedByteCount <= configuration.maximumMessageBytes else {
-            throw .messageTooLarge(bytes: message.encodedByteCount, limit: configuration.maximumMessageBytes)
+        let transfer = try upload(request, &message)
+        let limit = configuration.maximumMessageBytes
+        guard message.encodedByteCount <= limit else {
+            throw .messageTooLarge(bytes: message.encodedByteCount, limit: limit)
         }
         lastID += 1
         let exchange = Exchange(
@@ -165,8 +222,11 @@ public struct CoAPSession: Sendable {
             token: message.token,
             isConfirmable: request.isConfirmable,
             hasETag: request.options.contains(.eTag),
+            deadline: timeout.map { now + $0 },
             giveUpAt: timeout.map { now + $0 },
-            datagram: message.encoded
+            datagram: message.encoded,
+            transfer: transfer,
+            observation: request.options.observe == 0 ? Observation() : nil
         )
         _ = waiting.enqueue(exchange)
         if let time = exchange.giveUpAt { wake(at: time) }
@@ -174,12 +234,16 @@ public struct CoAPSession: Sendable {
         return exchange.id
     }
 
-    /// Ends a request with ``CoAPError/cancelled``, unless it is over. A response that still comes is rejected.
-    public mutating func cancel(_ id: CoAPExchangeID, at now: Duration) { fail(id, .cancelled, at: now) }
+    /// Ends a request with ``CoAPError/cancelled``, unless it is over. A response that still comes is rejected; the server of an observed resource is asked to forget it
+    /// (RFC 7641, 3.6).
+    public mutating func cancel(_ id: CoAPExchangeID, at now: Duration) {
+        if deregister(id) { return transmitWaiting(at: now) }
+        fail(id, .cancelled, at: now)
+    }
 
     /// Ends a request with `error`, unless it is over.
     mutating func fail(_ id: CoAPExchangeID, _ error: CoAPError, at now: Duration) {
-        if let index = exchanges.firstIndex(where: { $0.id == id }) {
+        if let index = exchanges.firstIndex(where: { $0.id == id && $0.audience == .user }) {
             finish(at: index, .failure(error))
             transmitWaiting(at: now)
         } else {

@@ -202,11 +202,15 @@ private final class Rig {
     @Test func theNetworkLimitsTheSizeOfRequests() async throws {
         try await onLoop { loop in
             let rig = Rig(loop: loop)
-            let request = CoAPRequest(.put, payload: [UInt8](repeating: 0, count: 192))
+            let request = CoAPRequest(.put, path: String(repeating: "a", count: 191))
             #expect(throws: CoAPError.messageTooLarge(bytes: 201, limit: 200)) {
                 try rig.connection.send(request) { _ in }
             }
             #expect(rig.network.sockets.isEmpty)
+            // What can be divided is: into blocks that fit.
+            try rig.connection.send(CoAPRequest(.put, payload: [UInt8](repeating: 0, count: 192))) { _ in }
+            rig.socket.open()
+            #expect(rig.socket.sent.last?.payload.count == 128)
         }
     }
 

@@ -140,8 +140,19 @@ import Testing
 
     @Test func requestsOverTheLimitAreNotTaken() throws {
         var bench = Bench()
-        let request = CoAPRequest(.post, payload: [UInt8](repeating: 0, count: 1_144))
-        #expect(throws: CoAPError.messageTooLarge(bytes: 1_153, limit: 1_152)) {
+        // Options cannot be divided into blocks: these have 1,145 bytes.
+        var request = CoAPRequest(.post)
+        for count in [255, 255, 255, 255, 117] {
+            request.options.add(.uriQuery, [UInt8](repeating: 0x61, count: count))
+        }
+        #expect(throws: CoAPError.messageTooLarge(bytes: 1_156, limit: 1_152)) {
+            try bench.session.send(request, at: bench.now)
+        }
+        // Nor are there blocks so small.
+        request.options.remove(.uriQuery)
+        for count in [255, 255, 255, 255, 82] { request.options.add(.uriQuery, [UInt8](repeating: 0x61, count: count)) }
+        request.payload = [UInt8](repeating: 0, count: 100)
+        #expect(throws: CoAPError.messageTooLarge(bytes: 1_222, limit: 1_152)) {
             try bench.session.send(request, at: bench.now)
         }
         #expect(bench.session.requestCount == 0)

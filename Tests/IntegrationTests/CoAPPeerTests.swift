@@ -76,16 +76,49 @@ import Testing
         }
     }
 
-    /// Block2, of RFC 7959, is critical: the first block of 1,500 bytes must not pass for the whole.
-    @Test func takesNoPartForTheWhole() async throws {
-        try await withLibcoap { client in
-            await #expect(throws: CoAPError.unacceptableOption(CoAPOptionNumber(rawValue: 23))) {
-                try await client.get("example_data")
+    /// RFC 7959, with blocks of the sizes that either side may want.
+    @Test(arguments: [16, 256, 1_024]) func bodiesGoToLibcoapAndBack(blockBytes: Int) async throws {
+        try await withLibcoap(["-d", "10"], change: { $0.blockBytes = blockBytes }) { client in
+            #expect(try await client.get("example_data").payload.count == 1_500)
+            for count in [1_024, 1_025, 20_000] {
+                let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 + $0 >> 8) }
+                let written = try await client.put("mine", payload: payload)
+                #expect(written.code == .created || written.code == .changed)
+                let read = try await client.get("mine")
+                #expect(read.code == .content && read.payload == payload)
+                #expect(read.options.block2 == nil)
             }
         }
-        try await withLibcoap(change: { $0.understoodOptions = [CoAPOptionNumber(rawValue: 23)] }) { client in
-            let block = try await client.get("example_data")
-            #expect(block.payload.count == 1_024 && block.options.uint(CoAPOptionNumber(rawValue: 23)) == 0x0E)
+    }
+
+    /// RFC 7641: libcoap's clock changes each second, and what was written is notified at once.
+    @Test func observesLibcoap() async throws {
+        try await withLibcoap(["-d", "10"]) { client in
+            var clock = client.observe("time", query: ["ticks"]).makeAsyncIterator()
+            var ticks: [Int] = []
+            while ticks.count < 3, case .response(let now)? = try await clock.next() {
+                #expect(now.options.observe != nil)
+                ticks.append(try #require(Int(String(decoding: now.payload, as: UTF8.self))))
+            }
+            #expect(ticks == ticks.sorted() && Set(ticks).count == 3)
+            // A body of several blocks.
+            let created = try await client.put("mine", payload: [1])
+            #expect(created.code == .created)
+            var mine = client.observe("mine").makeAsyncIterator()
+            for count in [1, 3_000, 2] {
+                let payload = [UInt8](repeating: UInt8(truncatingIfNeeded: count), count: count)
+                let changed = try await client.put("mine", payload: payload)
+                #expect(changed.code == .changed)
+                while case .response(let now)? = try await mine.next() {
+                    if now.payload == payload { break }
+                }
+            }
+            // It is told the end.
+            let deleted = try await client.delete("mine")
+            #expect(deleted.code == .deleted)
+            var last: CoAPResponse?
+            while case .response(let now)? = try await mine.next() { last = now }
+            #expect(last?.code == .notFound)
         }
     }
 
@@ -125,12 +158,20 @@ import Testing
         let looped = LoopedClient(port: server.port)
         let client = looped.client
         #expect(try await client.get(".well-known/core").options.contentFormat == .linkFormat)
-        for count in [0, 1, 1_000] {
+        for count in [0, 1, 1_000, 1_025, 50_000] {
             let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0) }
             let echoed = try await client.post("echo", payload: payload)
             #expect(echoed.code == .content && echoed.payload == payload)
         }
         #expect(try await client.put("echo", payload: [1]).code == .changed)
+        var value = client.observe("value").makeAsyncIterator()
+        for count in [0, 1, 5_000, 3] {
+            let payload = [UInt8](repeating: UInt8(truncatingIfNeeded: count), count: count)
+            if count > 0 { _ = try await client.put("value", payload: payload) }
+            while case .response(let now)? = try await value.next() {
+                if now.payload == payload { break }
+            }
+        }
         #expect(try await client.get("slow").payload == Array("slow".utf8))
         #expect(try await client.get("gone").code == .notFound)
         #expect(try await client.get("echo").code == .methodNotAllowed)

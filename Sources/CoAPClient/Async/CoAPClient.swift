@@ -8,8 +8,8 @@ public import SAL
 /// ``CoAPConfiguration/outstandingLimit``. A response is a value whatever its code; errors are what kept it from coming.
 public actor CoAPClient {
     private var connection: CoAPConnection { connectionOnLoop.value }
-    private nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
-    private nonisolated let loop: EventLoop
+    nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
+    nonisolated let loop: EventLoop
     private var isClosed = false
 
     /// The loop that the client lives on.

@@ -52,6 +52,8 @@ public struct CoAPCode: RawRepresentable, Equatable, Hashable, Sendable {
     public static let changed = CoAPCode(2, 04)
     /// 2.05 Content.
     public static let content = CoAPCode(2, 05)
+    /// 2.31 Continue (RFC 7959).
+    public static let `continue` = CoAPCode(2, 31)
     /// 4.00 Bad Request.
     public static let badRequest = CoAPCode(4, 00)
     /// 4.01 Unauthorized.
@@ -66,6 +68,10 @@ public struct CoAPCode: RawRepresentable, Equatable, Hashable, Sendable {
     public static let methodNotAllowed = CoAPCode(4, 05)
     /// 4.06 Not Acceptable.
     public static let notAcceptable = CoAPCode(4, 06)
+    /// 4.08 Request Entity Incomplete (RFC 7959).
+    public static let requestEntityIncomplete = CoAPCode(4, 08)
+    /// 4.09 Conflict (RFC 8132).
+    public static let conflict = CoAPCode(4, 09)
     /// 4.12 Precondition Failed.
     public static let preconditionFailed = CoAPCode(4, 12)
     /// 4.13 Request Entity Too Large.

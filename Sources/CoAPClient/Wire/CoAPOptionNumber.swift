@@ -45,6 +45,12 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
     public static let proxyUri = CoAPOptionNumber(rawValue: 35)
     /// Proxy-Scheme.
     public static let proxyScheme = CoAPOptionNumber(rawValue: 39)
+    /// Block2 (RFC 7959).
+    public static let block2 = CoAPOptionNumber(rawValue: 23)
+    /// Block1 (RFC 7959).
+    public static let block1 = CoAPOptionNumber(rawValue: 27)
+    /// Size2 (RFC 7959).
+    public static let size2 = CoAPOptionNumber(rawValue: 28)
     /// Size1.
     public static let size1 = CoAPOptionNumber(rawValue: 60)
 
@@ -63,7 +69,7 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
         }
     }
 
-    /// The rule of an option that is understood here, else `nil` (RFC 7252, table 4; RFC 7641, table 1).
+    /// The rule of an option that is understood here, else `nil` (RFC 7252, table 4; RFC 7641, table 1; RFC 7959, table 1).
     var rule: Rule? {
         switch self {
         case .ifMatch: Rule(0...8, repeatable: true)
@@ -74,7 +80,8 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
         case .uriPort: Rule(0...2)
         case .locationPath, .uriPath, .uriQuery, .locationQuery: Rule(0...255, repeatable: true)
         case .contentFormat, .accept: Rule(0...2)
-        case .maxAge, .size1: Rule(0...4)
+        case .block1, .block2: Rule(0...3)
+        case .maxAge, .size1, .size2: Rule(0...4)
         case .proxyUri: Rule(1...1034)
         case .proxyScheme: Rule(1...255)
         default: nil

@@ -44,7 +44,13 @@ extension CoAPOptions {
     }
 
     /// The first ETag: that of the representation in a response (RFC 7252, 5.10.6).
-    public var eTag: [UInt8]? { first(.eTag) }
+    public var eTag: [UInt8]? {
+        get { first(.eTag) }
+        set {
+            remove(.eTag)
+            if let newValue { add(.eTag, newValue) }
+        }
+    }
 
     /// The number of an Observe option, as it is (RFC 7641, 2).
     public var observe: UInt32? {

@@ -1,0 +1,32 @@
+internal import Kernel
+
+/// What is known of a resource that is observed (RFC 7641).
+struct Observation: Sendable {
+    /// Whether the server has taken the registration.
+    var isRegistered = false
+    /// The number and the time of the newest notification.
+    private var number: UInt32 = 0
+    private var receivedAt = Duration.zero
+    /// When what was notified last is not fresh any more.
+    private(set) var staleAt: Duration?
+
+    /// Takes a notification; `false` if a newer one has come before it (RFC 7641, 3.4).
+    mutating func take(_ options: CoAPOptions, at now: Duration) -> Bool {
+        let next = options.observe ?? 0
+        if isRegistered {
+            let isNewer = next != number && (next &- number) & 0xFF_FFFF < 0x80_0000
+            guard isNewer || now > receivedAt + .seconds(128) else { return false }
+        }
+        isRegistered = true
+        number = next
+        receivedAt = now
+        staleAt = now + .seconds(Int64(options.maxAge ?? 60))
+        return true
+    }
+
+    /// The server is asked again; what it says next is the newest.
+    mutating func forget() {
+        isRegistered = false
+        staleAt = nil
+    }
+}
