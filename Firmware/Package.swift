@@ -52,6 +52,15 @@ let package = Package(
             swiftSettings: firmware
         ),
         .executableTarget(
+            name: "coap",
+            dependencies: [
+                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"),
+                .product(name: "ATAdapter", package: "apus"), .product(name: "CoAPClient", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
             name: "main-job",
             dependencies: [
                 "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),

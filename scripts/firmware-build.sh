@@ -22,7 +22,7 @@ build() {
     cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$name.elf"
 }
 toolset=$(scripts/embedded-toolset.sh)
-for image in hello faults publish straight main-job; do build login "$toolset" Firmware/.build "$image"; done
+for image in hello faults publish straight coap main-job; do build login "$toolset" Firmware/.build "$image"; done
 toolset=$(scripts/embedded-toolset.sh tasks)
 for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build login "$toolset" Firmware/.build/tasks "$image"; done
 toolset=$(scripts/embedded-toolset.sh psk)

@@ -86,11 +86,8 @@ struct BlockTransfer: Sendable {
             isUploading = false
             return download(response)
         }
-        guard let block else {
-            // Without the option it has not noticed that this is not all (RFC 7959, 2.3): or it does not care.
-            return .finished(response.code == .continue ? .failure(.unexpectedBlock) : .success(response))
-        }
-        guard block.offset == uploaded, block.sizeExponent <= sizeExponent else {
+        // Without the option the server has taken a part for the whole.
+        guard let block, block.offset == uploaded, block.sizeExponent <= sizeExponent else {
             return .finished(.failure(.unexpectedBlock))
         }
         uploaded += blockBytes

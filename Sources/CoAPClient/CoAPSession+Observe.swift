@@ -44,19 +44,18 @@ extension CoAPSession {
             limits: configuration
         )
         lastID += 1
-        exchanges.append(
-            Exchange(
-                id: CoAPExchangeID(rawValue: lastID),
-                token: exchanges[index].token,
-                isConfirmable: true,
-                hasETag: false,
-                deadline: nil,
-                state: .acknowledged,
-                datagram: exchanges[index].datagram,
-                transfer: transfer,
-                audience: .observation(exchanges[index].id)
-            )
+        let fetch = Exchange(
+            id: CoAPExchangeID(rawValue: lastID),
+            token: exchanges[index].token,
+            isConfirmable: true,
+            hasETag: false,
+            deadline: nil,
+            datagram: exchanges[index].datagram
         )
+        fetch.state = .acknowledged
+        fetch.transfer = transfer
+        fetch.audience = .observation(exchanges[index].id)
+        exchanges.append(fetch)
         hiddenCount += 1
         takeBlock(at: exchanges.count - 1, first)
     }

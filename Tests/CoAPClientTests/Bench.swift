@@ -1,7 +1,7 @@
 @testable import CoAPClient
 
 /// A session and what comes out of it, with the time as a value.
-struct Bench {
+struct Bench: ~Copyable {
     var session: CoAPSession
     var now: Duration = .seconds(1000)
 
@@ -56,6 +56,12 @@ struct Bench {
             if !outputs.isEmpty { return outputs }
         }
         return []
+    }
+
+    /// The session's next deadline, which it must have.
+    func deadline() throws -> Duration {
+        guard let deadline = session.deadline else { throw UnexpectedOutput() }
+        return deadline
     }
 
     struct UnexpectedOutput: Error {}

@@ -261,6 +261,21 @@ struct BlockServer {
         )
     }
 
+    /// A success without Block1, before the last block, is of a server that does not know what it has got.
+    @Test func aPartIsNotTakenForTheWhole() throws {
+        var bench = Bench()
+        let (id, put) = try bench.start(CoAPRequest(.put, path: "x", payload: bytes(2_000)))
+        #expect(
+            bench.receive(put.response(.acknowledgement, .changed, payload: []))
+                == [.finished(id, .failure(.unexpectedBlock))]
+        )
+        let (other, next) = try bench.start(CoAPRequest(.put, path: "x", payload: bytes(2_000)))
+        #expect(
+            bench.receive(next.response(.acknowledgement, .badOption, payload: []))
+                == [.finished(other, .success(CoAPResponse(.badOption)))]
+        )
+    }
+
     /// What is larger than it may be is refused as soon as that is known: with the first block, if it says so.
     @Test func bodiesAreBounded() throws {
         for hint in [true, false] {

@@ -128,7 +128,7 @@ import Testing
     @Test func beforeItsDeadlineNothingHappens() throws {
         var bench = Bench()
         _ = try bench.start()
-        let deadline = try #require(bench.session.deadline)
+        let deadline = try bench.deadline()
         bench.session.handleTimeout(at: deadline - .nanoseconds(1))
         #expect(bench.outputs() == [])
         bench.session.handleTimeout(at: deadline)

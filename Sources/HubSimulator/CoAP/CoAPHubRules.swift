@@ -7,6 +7,8 @@ struct CoAPHubRules: Sendable {
         var credential: [UInt8]?
         /// Option 62: whether the device wants an answer.
         var wantsAnswer: Bool
+        /// Whether the payload is but a block of a larger one (RFC 7959).
+        var isPart = false
         var payload: [UInt8]
     }
 
@@ -39,7 +41,8 @@ struct CoAPHubRules: Sendable {
 
     /// Answers a POST. `owner` is the device that the request's token was given to, if it is valid.
     func respond(to request: Request, owner: Device?) -> Response {
-        guard request.payload.count <= Self.maximumPayloadBytes else {
+        // What comes in blocks is more than it takes.
+        guard !request.isPart, request.payload.count <= Self.maximumPayloadBytes else {
             return Response(code: Self.requestEntityTooLarge)
         }
         let levels = request.path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {

@@ -7,6 +7,7 @@ struct CoAPMessageParts {
     static let credentialOption: UInt16 = 61
     private static let answerOption: UInt16 = 62
     private static let uriPathOption: UInt16 = 11
+    private static let block1Option: UInt16 = 27
 
     let isPost: Bool
     let isConfirmable: Bool
@@ -28,6 +29,7 @@ struct CoAPMessageParts {
         var segments: [[UInt8]] = []
         var credential: [UInt8]?
         var answer: [UInt8]?
+        var isPart = false
         var iterator = coap_opt_iterator_t()
         coap_option_iterator_init(message, &iterator, nil)
         while let option = coap_option_next(&iterator) {
@@ -38,6 +40,7 @@ struct CoAPMessageParts {
             case Self.uriPathOption: segments.append(value)
             case Self.credentialOption: credential = value
             case Self.answerOption: answer = value
+            case Self.block1Option: isPart = true
             default: break
             }
         }
@@ -45,6 +48,7 @@ struct CoAPMessageParts {
             path: Array(segments.joined(separator: [UInt8(ascii: "/")])),
             credential: credential,
             wantsAnswer: answer == [UInt8(ascii: "1")],
+            isPart: isPart,
             payload: Array(UnsafeBufferPointer(start: data, count: size))
         )
     }

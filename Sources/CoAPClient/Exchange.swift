@@ -1,0 +1,90 @@
+extension CoAPSession {
+    /// A request from ``send(_:timeout:at:)`` until it is finished.
+    final class Exchange {
+        enum State {
+            /// It waits for its turn.
+            case waiting
+            /// Confirmable, and neither acknowledged nor answered: it counts as outstanding.
+            case unacknowledged(transmissions: Int, timeout: Duration, resendAt: Duration)
+            /// Acknowledged.
+            case acknowledged
+            /// It gets notifications.
+            case observing
+            /// Not confirmable, and on its way: it counts as outstanding too (RFC 7252, 4.7).
+            case unacknowledgeable
+        }
+
+        /// Who is told how it went.
+        enum Audience: Equatable {
+            case user
+            /// This observation: it fetches the rest of a notification.
+            case observation(CoAPExchangeID)
+            case nobody
+        }
+
+        var id: CoAPExchangeID
+        /// Drawn when it goes out, as the message ID is.
+        var token: CoAPToken
+        let isConfirmable: Bool
+        let hasETag: Bool
+        /// The time that the user gives it.
+        var deadline: Duration?
+        /// When the message under way is given up, which is that time if there is one.
+        var giveUpAt: Duration?
+        var state = State.waiting
+        var messageID: UInt16 = 0
+        /// What is transmitted.
+        var datagram: [UInt8]
+        /// The rest of the request, or of the response, if one message does not hold it.
+        var transfer: BlockTransfer?
+        /// What it observes.
+        var observation: Observation?
+        /// Whether it observes, and is asked for once more.
+        var isRefreshing = false
+        /// Whether its next message has the token of the last.
+        var keepsToken = false
+        var audience = Audience.user
+
+        init(
+            id: CoAPExchangeID,
+            token: CoAPToken,
+            isConfirmable: Bool,
+            hasETag: Bool,
+            deadline: Duration?,
+            datagram: [UInt8]
+        ) {
+            self.id = id
+            self.token = token
+            self.isConfirmable = isConfirmable
+            self.hasETag = hasETag
+            self.deadline = deadline
+            giveUpAt = deadline
+            self.datagram = datagram
+        }
+
+        func isOver(at now: Duration) -> Bool { giveUpAt.map { $0 <= now } ?? false }
+
+        /// When the server of an observed resource is asked again: up to fifteen seconds after it should have notified (RFC 7641, 3.3.1).
+        var refreshAt: Duration? {
+            guard case .observing = state, let observation, let staleAt = observation.staleAt else { return nil }
+            // Drawn with the token, so that not all clients ask at once.
+            return staleAt + .milliseconds(5_000 + 40 * Int64(token[0]))
+        }
+
+        /// The message that was sent last.
+        var request: CoAPMessage? {
+            let datagram = datagram
+            return try? CoAPMessage(decoding: datagram.span)
+        }
+
+        /// Whether it waits to send its next block.
+        var isStalled: Bool { if case .waiting = state { true } else { false } }
+
+        var isOutstanding: Bool {
+            switch state {
+            case .unacknowledged, .unacknowledgeable: true
+            case .waiting, .acknowledged, .observing: false
+            }
+        }
+    }
+}
