@@ -1,0 +1,16 @@
+#if !hasFeature(Embedded)
+extension CoAPURL: CustomStringConvertible, LosslessStringConvertible {
+    /// A URL from its text; `nil` where ``init(parsing:)`` throws.
+    public init?(_ text: String) {
+        do throws(CoAPError) { try self.init(parsing: text.utf8.span) } catch { return nil }
+    }
+
+    /// The URL, see ``text``.
+    public var description: String { String(decoding: text, as: UTF8.self) }
+}
+
+extension CoAPURL.Scheme: CustomStringConvertible {
+    /// The name, such as `coaps+tcp`.
+    public var description: String { String(prefix.description.dropLast(3)) }
+}
+#endif
