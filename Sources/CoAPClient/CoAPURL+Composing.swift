@@ -55,7 +55,10 @@ extension CoAPURL {
 
     /// The URL in ASCII: without the port where it is the scheme's, and with percent-encoding where the standard wants it. A name
     /// beyond ASCII is percent-encoded too, where RFC 7252 has Punycode.
-    public var text: [UInt8] {
+    public var text: [UInt8] { originText + options.resourceText }
+
+    /// The URL up to its path.
+    var originText: [UInt8] {
         var text: [UInt8] = []
         text.append(scheme.prefix)
         text.appendHost(endpoint.host.span)
@@ -63,25 +66,31 @@ extension CoAPURL {
             text.append(UInt8(ascii: ":"))
             text.append(decimal: UInt64(endpoint.port))
         }
-        return text + options.resourceText
+        return text
     }
 }
 
 extension CoAPOptions {
     /// The path and the query as in a URL, with percent-encoding: `/` if there are neither (RFC 7252, 6.5, steps 6 to 8).
     public var resourceText: [UInt8] {
-        var text: [UInt8] = []
-        for segment in pathSegments {
-            text.append(UInt8(ascii: "/"))
-            text.appendEscaped(segment.span, allowed: ":@")
-        }
-        if text.isEmpty { text.append(UInt8(ascii: "/")) }
+        var text = pathText
         var separator = UInt8(ascii: "?")
         for argument in queryArguments {
             text.append(separator)
             text.appendEscaped(argument.span, allowed: ":@/?", excluded: "&")
             separator = UInt8(ascii: "&")
         }
+        return text
+    }
+
+    /// The path as in a URL, with percent-encoding.
+    var pathText: [UInt8] {
+        var text: [UInt8] = []
+        for segment in pathSegments {
+            text.append(UInt8(ascii: "/"))
+            text.appendEscaped(segment.span, allowed: ":@")
+        }
+        if text.isEmpty { text.append(UInt8(ascii: "/")) }
         return text
     }
 }

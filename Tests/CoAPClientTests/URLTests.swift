@@ -209,6 +209,51 @@ import Testing
         }
     }
 
+    // MARK: References
+
+    /// RFC 3986, 5.4, without fragments, and with the slash that CoAP has behind a host.
+    @Test(arguments: [
+        ("coap:g", nil), ("g", "coap://a/b/c/g"), ("./g", "coap://a/b/c/g"), ("g/", "coap://a/b/c/g/"),
+        ("/g", "coap://a/g"),
+        ("//g", "coap://g/"), ("?y", "coap://a/b/c/d;p?y"), ("g?y", "coap://a/b/c/g?y"), (";x", "coap://a/b/c/;x"),
+        ("g;x", "coap://a/b/c/g;x"), ("g;x?y", "coap://a/b/c/g;x?y"), ("", "coap://a/b/c/d;p?q"),
+        (".", "coap://a/b/c/"),
+        ("./", "coap://a/b/c/"), ("..", "coap://a/b/"), ("../", "coap://a/b/"), ("../g", "coap://a/b/g"),
+        ("../..", "coap://a/"),
+        ("../../", "coap://a/"), ("../../g", "coap://a/g"), ("../../../g", "coap://a/g"),
+        ("../../../../g", "coap://a/g"),
+        ("/./g", "coap://a/g"), ("/../g", "coap://a/g"), ("g.", "coap://a/b/c/g."), (".g", "coap://a/b/c/.g"),
+        ("g..", "coap://a/b/c/g.."), ("..g", "coap://a/b/c/..g"), ("./../g", "coap://a/b/g"),
+        ("./g/.", "coap://a/b/c/g/"),
+        ("g/./h", "coap://a/b/c/g/h"), ("g/../h", "coap://a/b/c/h"), ("g;x=1/./y", "coap://a/b/c/g;x=1/y"),
+        ("g;x=1/../y", "coap://a/b/c/y"), ("g?y/./x", "coap://a/b/c/g?y/./x"), ("g?y/../x", "coap://a/b/c/g?y/../x"),
+        // Whole URLs.
+        ("coaps+tcp://h:1/x", "coaps+tcp://h:1/x"), ("COAP://h/..", "coap://h/"), ("http://h/", nil), ("urn:x", nil),
+        ("./urn:x", "coap://a/b/c/urn:x"), ("1:x", "coap://a/b/c/1:x"), ("/:", "coap://a/:"),
+        ("g%2Fh?%26", "coap://a/b/c/g%2Fh?%26"),
+    ])
+    func aReferenceIsResolved(reference: String, expected: String?) throws {
+        let base = try parse("coap://a/b/c/d;p?q")
+        #expect(CoAPURL(reference, relativeTo: base)?.description == expected)
+        // Of the base, the scheme and the port stay.
+        if let expected, expected.hasPrefix("coap://a/") {
+            let other = try #require(CoAPURL("coaps+tcp://[::1]:7/b/c/d;p?q"))
+            let resolved = CoAPURL(reference, relativeTo: other)?.description
+            #expect(resolved == "coaps+tcp://[::1]:7/" + expected.dropFirst(9))
+        }
+    }
+
+    @Test(arguments: [
+        ("a b", 1), ("/é", 1), ("x#f", 1), ("?%", 1), ("//", 2), ("//u@h", 3), ("http://h", 0), ("%2e", 0),
+        ("coap://h/ ", 9),
+    ])
+    func saysWhereAReferenceGoesWrong(reference: String, offset: Int) throws {
+        let base = try parse("coap://[::1]:7/b/c")
+        #expect(throws: CoAPError.invalidURL(offset: offset)) {
+            try CoAPURL(reference.utf8.span, relativeTo: base)
+        }
+    }
+
     @Test func randomTextNeverTrapsAndAURLIsComposedAsItWasRead() throws {
         var random = SeededRandom(state: 64)
         let alphabet = ascii("coap:/[]%25?&#.@:a0\u{e9}")
@@ -219,6 +264,9 @@ import Testing
             guard let url = try? CoAPURL(parsing: (ascii("coap://") + tail).span) else { continue }
             #expect(try CoAPURL(parsing: url.text.span) == url)
             #expect(try CoAPURL(url.scheme, to: url.endpoint, options: url.options) == url)
+            #expect(try CoAPURL(url.text.span, relativeTo: url) == url)
+            #expect(CoAPURL("", relativeTo: url) == url)
+            _ = try? CoAPURL(tail.span, relativeTo: url)
         }
     }
 }
