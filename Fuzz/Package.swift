@@ -15,6 +15,12 @@ let package = Package(
             dependencies: [.product(name: "MQTTClient", package: "apus")]
         ),
         .executableTarget(
+            name: "fuzz-coap",
+            dependencies: [
+                .product(name: "CoAPClient", package: "apus"), .product(name: "SAL", package: "apus"),
+            ]
+        ),
+        .executableTarget(
             name: "model-mqtt",
             dependencies: [.product(name: "MQTTScenarios", package: "apus")]
         ),

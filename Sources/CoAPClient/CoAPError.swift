@@ -62,3 +62,20 @@ public enum CoAPFormatError: Error, Equatable, Sendable {
     /// A payload marker without a payload.
     case emptyPayload
 }
+
+/// What makes a document not one of links, or a link one that cannot be written (RFC 6690, 2). Offsets count bytes.
+@nonexhaustive
+public enum CoAPLinkError: Error, Equatable, Sendable {
+    /// A byte that cannot be at its place in the document.
+    case unexpectedByte(UInt8, offset: Int)
+    /// The document ends where it cannot: within a link, or behind a comma. It may have been cut off.
+    case unexpectedEnd(offset: Int)
+    /// The document has more links than are taken; `offset` is where the first of these begins.
+    case tooManyLinks(limit: Int, offset: Int)
+    /// A target that no URL has this character in; `offset` is its place in the target.
+    case invalidTarget(offset: Int)
+    /// A name with a character that no attribute's has, or without any; `offset` is the place in the name.
+    case invalidAttributeName(offset: Int)
+    /// A value that the attribute's name does not allow; `offset` is the place in the value.
+    case invalidAttributeValue(offset: Int)
+}

@@ -1,22 +1,64 @@
 internal import Kernel
 public import SAL
 
-/// A URL of scheme `coap` or `coaps`, taken apart into where to send a request and with which options (RFC 7252, 6).
+/// A URL of CoAP, taken apart into where to send a request and with which options (RFC 7252, 6; RFC 8323, 8).
+///
+/// It is made of text, or of a request's options; either way ``text`` and ``options`` say the same.
 public struct CoAPURL: Equatable, Sendable {
-    /// Whether the scheme is `coaps`: over DTLS.
-    public let isSecure: Bool
+    /// How the server is reached.
+    @nonexhaustive
+    public enum Scheme: Equatable, Sendable, CaseIterable {
+        /// UDP: `coap`.
+        case coap
+        /// DTLS: `coaps`.
+        case coaps
+        /// TCP: `coap+tcp`.
+        case coapTCP
+        /// TLS: `coaps+tcp`.
+        case coapsTCP
+
+        /// Whether it is encrypted.
+        public var isSecure: Bool { self == .coaps || self == .coapsTCP }
+        /// Whether it is a byte stream rather than datagrams.
+        public var isStream: Bool { self == .coapTCP || self == .coapsTCP }
+        /// The port of a URL without one: 5683, and 5684 where it is encrypted.
+        public var defaultPort: UInt16 { isSecure ? 5684 : 5683 }
+
+        /// What a URL begins with.
+        var prefix: StaticString {
+            switch self {
+            case .coap: "coap://"
+            case .coaps: "coaps://"
+            case .coapTCP: "coap+tcp://"
+            case .coapsTCP: "coaps+tcp://"
+            }
+        }
+    }
+
+    /// How the server is reached.
+    public let scheme: Scheme
     /// The host, in lower case and without percent-encoding, and the port.
     public let endpoint: Endpoint
     /// The options of a request for it: Uri-Host, unless the host is an address; Uri-Path; Uri-Query.
     public let options: CoAPOptions
 
+    /// Whether a request for it is encrypted.
+    public var isSecure: Bool { scheme.isSecure }
+
+    /// A URL from parts that fit together.
+    init(_ scheme: Scheme, _ endpoint: Endpoint, _ options: CoAPOptions) {
+        self.scheme = scheme
+        self.endpoint = endpoint
+        self.options = options
+    }
+
     /// A URL from its text in ASCII. Throws ``CoAPError/invalidURL(offset:)`` for any other scheme, a fragment, user information,
     /// a wrong port, an escape that is none, or a character that must be escaped.
     public init(parsing text: Span<UInt8>) throws(CoAPError) {
         var parser = URLParser(text)
-        isSecure = try parser.scheme()
+        scheme = try parser.scheme()
         let (host, isAddress) = try parser.host()
-        let port = try parser.port() ?? (isSecure ? 5684 : 5683)
+        let port = try parser.port() ?? scheme.defaultPort
         endpoint = Endpoint(host: host, port: port)
         var options = CoAPOptions()
         if !isAddress { options.add(.uriHost, host.span) }
@@ -28,7 +70,7 @@ public struct CoAPURL: Equatable, Sendable {
 }
 
 /// Reads the parts of a URL, in their order (RFC 3986, 3, with the limits of RFC 7252, 6.1 and 6.4).
-private struct URLParser {
+struct URLParser {
     private let text: [UInt8]
     private(set) var offset = 0
 
@@ -40,16 +82,16 @@ private struct URLParser {
     private func starts(with prefix: StaticString) -> Bool {
         let count = prefix.utf8CodeUnitCount
         guard text.count - offset >= count else { return false }
-        for index in 0..<count where unsafe prefix.utf8Start[index] != lowercase(text[offset + index]) {
+        for index in 0..<count where unsafe prefix.utf8Start[index] != text[offset + index].lowercased {
             return false
         }
         return true
     }
 
-    mutating func scheme() throws(CoAPError) -> Bool {
-        for (prefix, isSecure) in [("coap://" as StaticString, false), ("coaps://", true)] where starts(with: prefix) {
-            offset += prefix.utf8CodeUnitCount
-            return isSecure
+    mutating func scheme() throws(CoAPError) -> CoAPURL.Scheme {
+        for scheme in CoAPURL.Scheme.allCases where starts(with: scheme.prefix) {
+            offset += scheme.prefix.utf8CodeUnitCount
+            return scheme
         }
         throw .invalidURL(offset: 0)
     }
@@ -59,8 +101,11 @@ private struct URLParser {
         if byte == UInt8(ascii: "[") { return (try literal(), true) }
         let start = offset
         let host = try component(upTo: ":/?#", allowed: "")
-        guard !host.isEmpty, host.count <= 255 else { throw .invalidURL(offset: start) }
-        return (host.map(lowercase), IPAddress(ipv4: host.span) != nil)
+        // Escapes hide no colon, slash or blank: who opens the endpoint would take it for something else than a name.
+        guard !host.isEmpty, host.count <= 255, host.allSatisfy({ $0.isPlain || $0 >= 0x80 }) else {
+            throw .invalidURL(offset: start)
+        }
+        return (host.map { $0.lowercased }, IPAddress(ipv4: host.span) != nil)
     }
 
     /// An IPv6 address in brackets, with a zone perhaps: `%25eth0` (RFC 6874).
@@ -69,11 +114,11 @@ private struct URLParser {
         var host: [UInt8] = []
         var colons = 0
         while let byte, byte != UInt8(ascii: "%"), byte != UInt8(ascii: "]") {
-            guard hexValue(byte) != nil || byte == UInt8(ascii: ":") || byte == UInt8(ascii: ".") else {
+            guard byte.hexValue != nil || byte == UInt8(ascii: ":") || byte == UInt8(ascii: ".") else {
                 throw .invalidURL(offset: offset)
             }
             if byte == UInt8(ascii: ":") { colons += 1 }
-            host.append(lowercase(byte))
+            host.append(byte.lowercased)
             offset += 1
         }
         if byte == UInt8(ascii: "%") {
@@ -99,7 +144,7 @@ private struct URLParser {
         offset += 1
         let start = offset
         var port = 0
-        while let byte, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") {
+        while let byte, byte.isDigit {
             port = port * 10 + Int(byte - UInt8(ascii: "0"))
             guard port <= 65_535 else { throw .invalidURL(offset: start) }
             offset += 1
@@ -149,49 +194,25 @@ private struct URLParser {
         return arguments
     }
 
-    /// Reads up to one of `terminators` or the end, and decodes escapes. Beside letters, digits, `-._~` and `!$&'()*+,;=` only the
-    /// `allowed` characters may be there.
+    /// Reads up to one of `terminators` or the end, and decodes escapes. Beside the plain characters only the `allowed` ones may be there.
     private mutating func component(
         upTo terminators: StaticString,
         allowed: StaticString
     ) throws(CoAPError) -> [UInt8] {
         var bytes: [UInt8] = []
-        while let byte, !contains(terminators, byte) {
+        while let byte, !byte.isOne(of: terminators) {
             if byte == UInt8(ascii: "%") {
-                guard text.count - offset >= 3, let high = hexValue(text[offset + 1]),
-                    let low = hexValue(text[offset + 2])
+                guard text.count - offset >= 3, let high = text[offset + 1].hexValue,
+                    let low = text[offset + 2].hexValue
                 else { throw .invalidURL(offset: offset) }
                 bytes.append(high << 4 | low)
                 offset += 3
                 continue
             }
-            let isAlphanumeric =
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-            guard isAlphanumeric || contains("-._~!$&'()*+,;=", byte) || contains(allowed, byte) else {
-                throw .invalidURL(offset: offset)
-            }
+            guard byte.isPlain || byte.isOne(of: allowed) else { throw .invalidURL(offset: offset) }
             bytes.append(byte)
             offset += 1
         }
         return bytes
-    }
-}
-
-private func contains(_ set: StaticString, _ byte: UInt8) -> Bool {
-    for index in 0..<set.utf8CodeUnitCount where unsafe set.utf8Start[index] == byte { return true }
-    return false
-}
-
-private func lowercase(_ byte: UInt8) -> UInt8 {
-    (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
-}
-
-private func hexValue(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-    case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-    case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-    default: nil
     }
 }
