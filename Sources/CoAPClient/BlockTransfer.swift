@@ -10,7 +10,7 @@ struct BlockTransfer: Sendable {
     }
 
     /// The user's options, without those of the blocks.
-    private var options: CoAPOptions
+    var options: CoAPOptions
     /// The request's body.
     private let body: [UInt8]
     private let isFetch: Bool
@@ -18,7 +18,7 @@ struct BlockTransfer: Sendable {
     private var restartsLeft: Int
 
     // The request's body.
-    private var isUploading: Bool
+    private(set) var isUploading: Bool
     private var uploaded = 0
     private var sizeExponent: UInt8
 

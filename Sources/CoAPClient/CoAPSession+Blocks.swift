@@ -18,14 +18,14 @@ extension CoAPSession {
             }
             return nil
         }
-        // Fifteen bytes are what Block1, Block2 and Size1 take at most.
-        let room = limit - (bytes - request.payload.count) - 15
+        // Twenty-two bytes are what Block1, Block2, Size1 and Request-Tag take at most.
+        let room = limit - (bytes - request.payload.count) - 22
         guard room >= 16 else { throw .messageTooLarge(bytes: bytes, limit: limit) }
         let exponent = min(configuration.blockExponent, CoAPBlock.exponent(notOver: room))
         guard request.payload.count <= CoAPBlock.largestNumber * CoAPBlock.byteCount(exponent) else {
             throw .messageTooLarge(bytes: bytes, limit: CoAPBlock.largestNumber * CoAPBlock.byteCount(exponent))
         }
-        let transfer = BlockTransfer(
+        var transfer = BlockTransfer(
             request.method,
             request.options,
             body: request.payload,
@@ -33,6 +33,10 @@ extension CoAPSession {
             sizeExponent: exponent,
             limits: configuration
         )
+        if isUploading, !request.options.contains(.requestTag) {
+            // The blocks of two bodies must not be mixed up (RFC 9175, 3.3).
+            transfer.options.add(.requestTag, uint: UInt32(truncatingIfNeeded: lastID))
+        }
         let (options, payload) = transfer.nextRequest()
         message.options = options
         message.payload = Array(payload)
@@ -42,6 +46,7 @@ extension CoAPSession {
     /// Deals with the response to a request, or to one of its blocks.
     mutating func respond(at index: Int, _ result: Result<CoAPResponse, CoAPError>, at now: Duration) {
         if exchanges[index].observation != nil, observe(at: index, result, at: now) { return }
+        if case .success(let response) = result, echo(response, at: index) { return }
         guard case .success(let response) = result, isBlock(response, at: index) else {
             return finish(at: index, result)
         }
@@ -55,6 +60,28 @@ extension CoAPSession {
         case .next: sendNextBlock(at: index)
         case nil: finish(at: index, .success(response))
         }
+    }
+
+    /// Sends a request again with the Echo option that the server wants to see in it, to know that it is fresh (RFC 9175, 2.3); `false` if it has been sent with one.
+    private mutating func echo(_ response: CoAPResponse, at index: Int) -> Bool {
+        guard response.code == .unauthorized, let value = response.options.first(.echo),
+            var request = exchanges[index].request, !request.options.contains(.echo)
+        else { return false }
+        if exchanges[index].transfer != nil {
+            exchanges[index].transfer?.options.add(.echo, value)
+            sendNextBlock(at: index)
+        } else {
+            request.options.add(.echo, value)
+            send(request, at: index)
+        }
+        return true
+    }
+
+    /// Whether a body is under way already.
+    private var isUploading: Bool {
+        if exchanges.contains(where: { $0.transfer?.isUploading == true }) { return true }
+        for index in 0..<waiting.count where waiting[index].transfer != nil { return true }
+        return false
     }
 
     /// Whether a response is but a part; if it is the first, the transfer begins.
@@ -90,6 +117,11 @@ extension CoAPSession {
             options: options,
             payload: Array(payload)
         )
+        send(message, at: index)
+    }
+
+    /// Has an exchange go on with another message, when it is its turn.
+    private mutating func send(_ message: CoAPMessage, at index: Int) {
         if exchanges[index].isOutstanding { outstandingCount -= 1 }
         exchanges[index].datagram = message.encoded
         exchanges[index].state = .waiting

@@ -45,6 +45,7 @@ extension CoAPSession {
             exchanges[index].state = .unacknowledgeable
         }
         outstandingCount += 1
+        if exchanges[index].wantsNoResponse { finish(at: index, .success(CoAPResponse(.empty))) }
     }
 
     /// The peer has the request: it is not sent again, and the next may go out.

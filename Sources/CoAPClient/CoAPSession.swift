@@ -154,6 +154,8 @@ public struct CoAPSession: ~Copyable {
             datagram: message.encoded
         )
         exchange.transfer = transfer
+        // All three classes (RFC 7967, 2.1).
+        exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
         if request.options.observe == 0 { exchange.observation = Observation() }
         _ = waiting.enqueue(exchange)
         if let time = exchange.giveUpAt { wake(at: time) }

@@ -23,6 +23,8 @@ extension CoAPSession {
         }
 
         var id: CoAPExchangeID
+        /// Whether it is over once it is sent.
+        var wantsNoResponse = false
         /// Drawn when it goes out, as the message ID is.
         var token: CoAPToken
         let isConfirmable: Bool

@@ -78,6 +78,10 @@ public struct CoAPCode: RawRepresentable, Equatable, Hashable, Sendable {
     public static let requestEntityTooLarge = CoAPCode(4, 13)
     /// 4.15 Unsupported Content-Format.
     public static let unsupportedContentFormat = CoAPCode(4, 15)
+    /// 4.22 Unprocessable Entity (RFC 8132).
+    public static let unprocessableEntity = CoAPCode(4, 22)
+    /// 4.29 Too Many Requests (RFC 8516): Max-Age says when to try again.
+    public static let tooManyRequests = CoAPCode(4, 29)
     /// 5.00 Internal Server Error.
     public static let internalServerError = CoAPCode(5, 00)
     /// 5.01 Not Implemented.

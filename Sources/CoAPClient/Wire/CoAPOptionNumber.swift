@@ -54,6 +54,13 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
     /// Size1.
     public static let size1 = CoAPOptionNumber(rawValue: 60)
 
+    /// Echo (RFC 9175, 2).
+    public static let echo = CoAPOptionNumber(rawValue: 252)
+    /// No-Response (RFC 7967).
+    public static let noResponse = CoAPOptionNumber(rawValue: 258)
+    /// Request-Tag (RFC 9175, 3).
+    public static let requestTag = CoAPOptionNumber(rawValue: 292)
+
     /// What the standard says of the values of an option.
     struct Rule {
         let lengths: ClosedRange<Int>
@@ -69,7 +76,7 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
         }
     }
 
-    /// The rule of an option that is understood here, else `nil` (RFC 7252, table 4; RFC 7641, table 1; RFC 7959, table 1).
+    /// The rule of an option that is understood here, else `nil` (RFC 7252, table 4; RFC 7641, table 1; RFC 7959, table 1; RFC 7967, 2; RFC 9175, 2.2 and 3.2).
     var rule: Rule? {
         switch self {
         case .ifMatch: Rule(0...8, repeatable: true)
@@ -84,6 +91,9 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
         case .maxAge, .size1, .size2: Rule(0...4)
         case .proxyUri: Rule(1...1034)
         case .proxyScheme: Rule(1...255)
+        case .echo: Rule(1...40)
+        case .noResponse: Rule(0...1)
+        case .requestTag: Rule(0...8, repeatable: true)
         default: nil
         }
     }

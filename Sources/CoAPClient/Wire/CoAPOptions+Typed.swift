@@ -58,6 +58,13 @@ extension CoAPOptions {
         set { set(.observe, newValue) }
     }
 
+    /// Which responses a request can do without (RFC 7967): the sum of 2 for those of success, 8 for errors of the client, and 16 for those of the server. To a request that is not
+    /// confirmable and can do without all, 26, none is waited for.
+    public var noResponse: UInt32? {
+        get { uint(.noResponse) }
+        set { set(.noResponse, newValue) }
+    }
+
     private func format(_ number: CoAPOptionNumber) -> CoAPContentFormat? {
         uint(number).flatMap { UInt16(exactly: $0) }.map { CoAPContentFormat(rawValue: $0) }
     }
