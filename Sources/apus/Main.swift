@@ -2,7 +2,7 @@ internal import CLinux
 
 @main struct Apus {
     static let commands: [Command] = [
-        demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, hubCommand, modemCommand,
+        demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, coapCommand, hubCommand, modemCommand,
     ]
 
     static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }

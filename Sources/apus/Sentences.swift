@@ -13,6 +13,8 @@ func sentence(for error: any Error) -> String {
     case let error as Failure: error.message
     case let error as UsageError: error.message
     case let error as MQTTError: sentence(for: error)
+    case let error as CoAPError: sentence(for: error)
+    case let error as CoAPLinkError: "the links cannot be read: \(error)"
     case let error as SocketError: error.description
     case let error as SecureTransportError: sentence(for: error)
     case let error as HubIdentityError: sentence(for: error)
@@ -21,6 +23,29 @@ func sentence(for error: any Error) -> String {
     case let error as ModemSimulatorError: error.description
     case is CancellationError: "interrupted"
     default: "\(error)"
+    }
+}
+
+func sentence(for error: CoAPError) -> String {
+    switch error {
+    case .notAcknowledged(let transmissions):
+        "the server does not answer, after \(transmissions) transmissions; is it running, and are host and port right?"
+    case .noResponse: "the server has the request, and no response has come in time"
+    case .notSent: "the request could not be sent in its time"
+    case .reset: "the server rejected the request; is it a CoAP server?"
+    case .unacceptableOption(let number): "the response has the critical option \(number), which is not known here"
+    case .responseTruncated: "the response is longer than the network takes; try smaller blocks with -b"
+    case .unexpectedBlock: "the server sends blocks that do not fit together"
+    case .representationChanged: "the resource changes faster than it can be fetched; try again"
+    case .bodyTooLarge(let bytes, let limit): "the body has \(bytes) bytes, over the limit of \(limit)"
+    case .invalidOption(let number): "the value of option \(number) is not allowed"
+    case .invalidMethod(let code): "\(code) is no method"
+    case .messageTooLarge(let bytes, let limit): "a message of \(bytes) bytes is over the limit of \(limit)"
+    case .tooManyRequests(let limit): "\(limit) requests are unfinished; wait for some first"
+    case .invalidURL(let offset): "it goes wrong at character \(offset + 1)"
+    case .cancelled: "cancelled"
+    case .closed: "the client is closed"
+    case .transport(let error): error.description
     }
 }
 
