@@ -153,7 +153,11 @@ let package = Package(
             dependencies: ["MQTTClient", "MQTTScenarios", "NetworkSimulator", "SecureTransport", "SAL", "Kernel"],
             swiftSettings: hosted
         ),
-        .testTarget(name: "CoAPClientTests", dependencies: ["CoAPClient", "SAL", "Kernel"], swiftSettings: hosted),
+        .testTarget(
+            name: "CoAPClientTests",
+            dependencies: ["CoAPClient", "SecureTransport", "SAL", "Kernel"],
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "QCloudIoTHubTests",
             dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport"],
