@@ -1,3 +1,4 @@
+import Glibc
 import SecureTransport
 import Testing
 
@@ -206,6 +207,61 @@ import Testing
         #expect(throws: OSCOREError.sequenceNumbersExhausted) {
             try exhausted.protect(CoAPResponse(.content), for: exchange)
         }
+    }
+
+    // MARK: A file
+
+    /// Runs `body` with a path in a folder of its own.
+    private func withPath(_ body: (String) throws -> Void) throws {
+        var template = Array("/tmp/oscore-XXXXXX".utf8CString)
+        let folder = try #require(mkdtemp(&template)).withMemoryRebound(to: CChar.self, capacity: 1) {
+            String(cString: $0)
+        }
+        defer {
+            for name in ["", ".new", ".lock"] { unlink("\(folder)/sequence\(name)") }
+            rmdir(folder)
+        }
+        try body("\(folder)/sequence")
+    }
+
+    private func write(_ text: String, to path: String) {
+        guard let file = fopen(path, "w") else { return }
+        fputs(text, file)
+        fclose(file)
+    }
+
+    @Test func aFileKeepsTheNumbersOfAContext() throws {
+        try withPath { path in
+            for start: UInt64 in [0, 8, 16] {
+                // What a power cut has left behind does not matter.
+                write("99999", to: path + ".new")
+                let store = try OSCOREFileSequence(path: path)
+                #expect(try store.load() == start)
+                var client = try OSCOREVector.c1.client(store, step: 8)
+                for number in start..<start + 3 {
+                    #expect(try client.protect(get).exchange.sequenceNumber == number)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: ["", "\n", "12", "12 \n", "-1\n", "+1\n", "99999999999999999999\n", "1\n2\n"])
+    func aFileWithoutANumberIsAnError(text: String) throws {
+        try withPath { path in
+            write(text, to: path)
+            let store = try OSCOREFileSequence(path: path)
+            #expect(throws: OSCOREStoreError(code: EINVAL)) { try store.load() }
+        }
+    }
+
+    @Test func aFileIsOpenOnce() throws {
+        try withPath { path in
+            let store = try OSCOREFileSequence(path: path)
+            #expect(throws: OSCOREStoreError(code: EWOULDBLOCK)) { try OSCOREFileSequence(path: path) }
+            try store.save(5)
+            withExtendedLifetime(store) {}
+        }
+        #expect(throws: OSCOREStoreError(code: ENOENT)) { try OSCOREFileSequence(path: "/nowhere/sequence") }
     }
 
     @Test func hasNoSecretInItsErrors() {

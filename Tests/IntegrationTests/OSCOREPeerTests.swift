@@ -1,3 +1,4 @@
+import CLinux
 import CoAPClient
 import Glibc
 import SecureTransport
