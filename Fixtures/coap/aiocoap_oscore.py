@@ -11,12 +11,20 @@ import sys
 import tempfile
 
 import aiocoap
-from aiocoap import credentials, oscore_sitewrapper, resource
+from aiocoap import credentials, oscore, oscore_sitewrapper, resource
 from aiocoap.numbers.codes import Code
 
 
-def context(sender, recipient, received):
-    folder = tempfile.mkdtemp(prefix="oscore-")
+# Nothing outlives a test, and so the folder goes when the context is loaded.
+oscore.FilesystemSecurityContext._store = lambda self: None
+
+
+def load(known, name, sender, recipient, received=None):
+    with tempfile.TemporaryDirectory() as folder:
+        known.load_from_dict({name: {"oscore": {"basedir": write_context(folder, sender, recipient, received)}}})
+
+
+def write_context(folder, sender, recipient, received):
     settings = {
         "secret_hex": "0102030405060708090a0b0c0d0e0f10",
         "salt_hex": "9e7ca92223786340",
@@ -29,7 +37,7 @@ def context(sender, recipient, received):
     if received is not None:
         with open(os.path.join(folder, "sequence.json"), "w") as file:
             json.dump({"next-to-send": 0, "received": received}, file)
-    return {"oscore": {"basedir": folder}}
+    return folder
 
 
 class Hello(resource.Resource):
@@ -71,7 +79,7 @@ async def serve(port):
     site.add_resource(["count"], Count())
     site.add_resource(["large"], Large())
     known = credentials.CredentialsMap()
-    known.load_from_dict({":peer": context("01", "", "unknown")})
+    load(known, ":peer", "01", "", "unknown")
     site = oscore_sitewrapper.OscoreSiteWrapper(site, known)
     await aiocoap.Context.create_server_context(site, bind=("127.0.0.1", port), server_credentials=known)
     await asyncio.get_running_loop().create_future()
@@ -80,7 +88,7 @@ async def serve(port):
 async def ask(port):
     base = "coap://127.0.0.1:%d" % port
     client = await aiocoap.Context.create_client_context()
-    client.client_credentials.load_from_dict({base + "/*": context("", "01", None)})
+    load(client.client_credentials, base + "/*", "", "01")
     received = []
 
     def note(response):
