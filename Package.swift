@@ -56,7 +56,11 @@ let package = Package(
             dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux", "CSQLite", "CHTTPParser", "CWslay"],
             swiftSettings: core
         ),
-        .target(name: "CoAPClient", dependencies: ["Kernel", "SAL", "SecureTransport"], swiftSettings: core),
+        .target(
+            name: "CoAPClient",
+            dependencies: ["Kernel", "SAL", "SecureTransport", "CLinux"],
+            swiftSettings: core
+        ),
         .target(
             name: "QCloudIoTHub",
             dependencies: ["Kernel", "SAL", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux"],
@@ -153,7 +157,11 @@ let package = Package(
             dependencies: ["MQTTClient", "MQTTScenarios", "NetworkSimulator", "SecureTransport", "SAL", "Kernel"],
             swiftSettings: hosted
         ),
-        .testTarget(name: "CoAPClientTests", dependencies: ["CoAPClient", "SAL", "Kernel"], swiftSettings: hosted),
+        .testTarget(
+            name: "CoAPClientTests",
+            dependencies: ["CoAPClient", "SecureTransport", "SAL", "Kernel"],
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "QCloudIoTHubTests",
             dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport"],

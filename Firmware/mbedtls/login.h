@@ -8,6 +8,9 @@
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
 #define MBEDTLS_CIPHER_MODE_CBC
+/* AES-CCM, which OSCORE takes, and the general interface to ciphers that it takes; as little of an image. */
+#define MBEDTLS_CCM_C
+#define MBEDTLS_CIPHER_C
 /* Random numbers, from a source of noise that the firmware has. */
 /* ctr_drbg.c forgets to include this. */
 #include <limits.h>

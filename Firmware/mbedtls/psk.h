@@ -8,8 +8,6 @@
 #define MBEDTLS_SSL_SESSION_TICKETS
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 #define MBEDTLS_KEY_EXCHANGE_PSK_ENABLED
-#define MBEDTLS_CIPHER_C
-#define MBEDTLS_CCM_C
 /* Tencent's hub has nothing better than AES-CBC with HMAC-SHA1. */
 #define MBEDTLS_SHA1_C
 /* The longest records: received and sent. TLSConfiguration.recordLimit asks the server for no longer ones than the shorter of the two. */

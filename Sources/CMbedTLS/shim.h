@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <mbedtls/aes.h>
 #include <mbedtls/base64.h>
+#include <mbedtls/ccm.h>
 #include <mbedtls/constant_time.h>
 #include <mbedtls/gcm.h>
 #include <mbedtls/md.h>

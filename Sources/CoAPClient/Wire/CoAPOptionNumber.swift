@@ -27,6 +27,8 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
     public static let observe = CoAPOptionNumber(rawValue: 6)
     /// Uri-Port.
     public static let uriPort = CoAPOptionNumber(rawValue: 7)
+    /// OSCORE (RFC 8613).
+    public static let oscore = CoAPOptionNumber(rawValue: 9)
     /// Location-Path.
     public static let locationPath = CoAPOptionNumber(rawValue: 8)
     /// Uri-Path.
@@ -35,6 +37,8 @@ public struct CoAPOptionNumber: RawRepresentable, Equatable, Hashable, Comparabl
     public static let contentFormat = CoAPOptionNumber(rawValue: 12)
     /// Max-Age.
     public static let maxAge = CoAPOptionNumber(rawValue: 14)
+    /// Hop-Limit (RFC 8768).
+    static let hopLimit = CoAPOptionNumber(rawValue: 16)
     /// Uri-Query.
     public static let uriQuery = CoAPOptionNumber(rawValue: 15)
     /// Accept.

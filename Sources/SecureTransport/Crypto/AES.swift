@@ -99,7 +99,7 @@ public enum AES {
 public enum CipherError: Error, Equatable, Sendable {
     /// The key has this many bytes, and not as many as the cipher demands.
     case keyLength(Int)
-    /// The initialization vector has this many bytes, and not one block.
+    /// The initialization vector, or the nonce, has this many bytes, and not as many as the cipher demands: AES-CBC one block.
     case initializationVectorLength(Int)
     /// There are this many bytes, which is not a number of whole blocks, or no block where there must be one.
     case notWholeBlocks(Int)
@@ -107,4 +107,6 @@ public enum CipherError: Error, Equatable, Sendable {
     case badPadding
     /// What was to be opened is not what was sealed with this key, nonce and additional data.
     case notAuthentic
+    /// The data, or the additional data, have this many bytes, and the cipher, with a nonce of this length, takes fewer.
+    case tooLong(Int)
 }
