@@ -20,6 +20,19 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"), .product(name: "SecureTransport", package: "apus"),
             ]
         ),
+        // libcoap3-dev
+        .target(
+            name: "CCoAPPeers",
+            cSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: [.linkedLibrary("coap-3-notls")]
+        ),
+        .executableTarget(
+            name: "bench-coap",
+            dependencies: [
+                "CCoAPPeers", "Jobs", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"), .product(name: "CoAPClient", package: "apus"),
+            ]
+        ),
         .target(
             name: "CTLSPeers",
             cSettings: [.unsafeFlags(["-O2"])],
