@@ -1,6 +1,8 @@
 /// What is wrong with the command, or with a run.
 public struct BenchError: Error, CustomStringConvertible {
+    /// The sentence that is printed.
     public let description: String
+    /// An error that prints as `description`.
     public init(_ description: String) { self.description = description }
 }
 
