@@ -73,6 +73,10 @@ bench-kernel: install ## Measure the kernel's primitives against pthread, Dispat
 bench-mqtt: install ## Measure MQTT against libmosquitto, Paho, and a C program without any library (MQTT_OPTIONS=--quick)
 	$(MAKE) -C Benchmarks run-mqtt
 
+.PHONY: bench-coap
+bench-coap: install ## Measure CoAP against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
+	$(MAKE) -C Benchmarks run-coap
+
 .PHONY: bench-sal
 bench-sal: install ## Measure streams against a C program that has epoll, read and write only
 	$(MAKE) -C Benchmarks run-sal

@@ -5,6 +5,8 @@ let package = Package(
     name: "apus-benchmarks",
     dependencies: [.package(name: "apus", path: "..")],
     targets: [
+        // Does each measurement in a process of its own.
+        .target(name: "Jobs"),
         // libpaho-mqtt-dev, libmosquitto-dev, libssl-dev
         .target(
             name: "CMQTTPeers",
@@ -14,8 +16,21 @@ let package = Package(
         .executableTarget(
             name: "bench-mqtt",
             dependencies: [
-                "CMQTTPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                "CMQTTPeers", "Jobs", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
                 .product(name: "MQTTClient", package: "apus"), .product(name: "SecureTransport", package: "apus"),
+            ]
+        ),
+        // libcoap3-dev
+        .target(
+            name: "CCoAPPeers",
+            cSettings: [.unsafeFlags(["-O2"])],
+            linkerSettings: [.linkedLibrary("coap-3-notls")]
+        ),
+        .executableTarget(
+            name: "bench-coap",
+            dependencies: [
+                "CCoAPPeers", "Jobs", .product(name: "Kernel", package: "apus"),
+                .product(name: "SAL", package: "apus"), .product(name: "CoAPClient", package: "apus"),
             ]
         ),
         .target(
@@ -33,10 +48,15 @@ let package = Package(
         .target(name: "CSALPeers", cSettings: [.unsafeFlags(["-O2"])]),
         .executableTarget(
             name: "bench-sal",
-            dependencies: ["CSALPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus")]
+            dependencies: [
+                "CSALPeers", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+            ]
         ),
         .target(name: "CKernelPeers", cSettings: [.unsafeFlags(["-O2"])]),
-        .executableTarget(name: "bench-kernel", dependencies: ["CKernelPeers", .product(name: "Kernel", package: "apus")]),
+        .executableTarget(
+            name: "bench-kernel",
+            dependencies: ["CKernelPeers", .product(name: "Kernel", package: "apus")]
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,5 +1,6 @@
 import CMQTTPeers
 import Glibc
+import Jobs
 import Kernel
 import MQTTClient
 import SAL

@@ -1,4 +1,5 @@
 import Glibc
+import Jobs
 
 /// All clients at the same sink, in the same run, each job in a process of its own.
 struct Comparison {
@@ -19,24 +20,11 @@ struct Comparison {
         plugin = try value("--plugin")
     }
 
-    /// A job's line of JSON, as numbers by name; `nil` if the client cannot do it, or not in two minutes.
-    private func measure(_ options: Options) -> [String: Double]? {
-        guard let output = Process.output(["timeout", "120", "/proc/self/exe"] + options.arguments) else { return nil }
-        var fields: [String: Double] = [:]
-        for pair in output.drop(while: { $0 != "{" }).dropFirst().split(separator: ",") {
-            let parts = pair.split(separator: ":")
-            guard parts.count == 2 else { continue }
-            let name = parts[0].filter { $0 != "\"" }
-            if let value = Double(parts[1].filter { $0 != "}" && $0 != "\n" }) { fields[name] = value }
-        }
-        return fields
-    }
-
     /// The best of several runs: what others do on the machine only makes it slower.
     private func best(_ options: Options, by field: String, runs: Int) -> [String: Double]? {
         var best: [String: Double]?
         for _ in 0..<runs {
-            guard let result = measure(options), let value = result[field] else { return best }
+            guard let result = Job.measure(options.arguments), let value = result[field] else { return best }
             if let old = best?[field], old <= value { continue }
             best = result
         }
@@ -140,7 +128,7 @@ struct Comparison {
 
     /// User-space instructions per message, counted by QEMU: what is left when a short run is taken from a long one.
     private func instructions(_ port: Int) {
-        guard let plugin, Process.output(["qemu-x86_64", "--version"]) != nil else {
+        guard let plugin, Job.canCountInstructions else {
             return print("Instructions are not counted: install qemu-user for that.")
         }
         print("User-space instructions per message:")
@@ -152,22 +140,13 @@ struct Comparison {
                     client, port, mode, qos, 20
                 )
                 options.count = 2_000
-                guard let short = counted(options, plugin) else { continue }
+                guard let short = Job.instructions(options.arguments, plugin) else { continue }
                 options.count = 22_000
-                guard let long = counted(options, plugin) else { continue }
+                guard let long = Job.instructions(options.arguments, plugin) else { continue }
                 cells.append("\(client) \((long - short) / 20_000)")
             }
             print("\(mode) QoS \(qos) 64 B window 20: \(cells.joined(separator: ", "))")
         }
-    }
-
-    private func counted(_ options: Options, _ plugin: String) -> Int? {
-        let command = ["timeout", "120", "qemu-x86_64", "-plugin", plugin, "/proc/self/exe"] + options.arguments
-        guard let output = Process.output(command, withErrors: true) else { return nil }
-        guard let line = output.split(separator: "\n").last(where: { $0.hasPrefix("instructions ") }) else {
-            return nil
-        }
-        return line.split(separator: " ").last.flatMap { Int($0) }
     }
 
     private func secure(_ certificates: String, _ count: Int) throws {
@@ -264,59 +243,5 @@ struct Sink {
         }
         listen(listener, 4_096)
         return (listener, Int(UInt16(bigEndian: address.sin_port)))
-    }
-}
-
-enum Process {
-    /// Starts a program.
-    static func spawn(_ command: [String], output: Int32?, errors: Int32? = nil) throws -> pid_t {
-        var pid: pid_t = 0
-        var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
-        arguments.append(nil)
-        defer { for argument in arguments { free(argument) } }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) }
-        if let errors { posix_spawn_file_actions_adddup2(&actions, errors, 2) }
-        // Under another program, /proc/self/exe would be that.
-        var program = command[0]
-        if program == "/proc/self/exe" || command.contains("/proc/self/exe") {
-            var path = [CChar](repeating: 0, count: 4_096)
-            let count = readlink("/proc/self/exe", &path, path.count)
-            let exe = String(decoding: path[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            if let index = command.firstIndex(of: "/proc/self/exe") {
-                free(arguments[index])
-                arguments[index] = strdup(exe)
-            }
-            if program == "/proc/self/exe" { program = exe }
-        }
-        guard posix_spawnp(&pid, program, &actions, nil, &arguments, environ) == 0 else {
-            throw BenchError("\(program) cannot be started")
-        }
-        return pid
-    }
-
-    /// What a program writes; `nil` if it fails.
-    static func output(_ command: [String], withErrors: Bool = false) -> String? {
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0 else { return nil }
-        defer { close(ends[0]) }
-        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
-        let null = open("/dev/null", O_WRONLY)
-        defer { close(null) }
-        let pid = try? spawn(command, output: ends[1], errors: withErrors ? ends[1] : nil)
-        close(ends[1])
-        guard let pid else { return nil }
-        var text: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let count = read(ends[0], &piece, piece.count)
-            guard count > 0 else { break }
-            text += piece[..<count]
-        }
-        var status: Int32 = 0
-        waitpid(pid, &status, 0)
-        return status == 0 ? String(decoding: text, as: UTF8.self) : nil
     }
 }

@@ -1,11 +1,6 @@
 import CMQTTPeers
 import Glibc
-
-/// What is wrong with the command, or with a run.
-struct BenchError: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
-}
+import Jobs
 
 let usage = """
     usage: bench-mqtt [--quick] [--certificates DIR] [--plugin FILE]
@@ -124,16 +119,6 @@ struct Options {
         if mode == "conns" { fields += ["\"conns\":\(conns)", "\"kb_per_conn\":\(rounded(job.kb_per_conn, 3))"] }
         return "{\(fields.joined(separator: ","))}"
     }
-}
-
-func rounded(_ value: Double, _ digits: Int) -> String {
-    var scale = 1.0
-    for _ in 0..<digits { scale *= 10 }
-    let whole = (abs(value) * scale).rounded()
-    var text = String(UInt64(whole))
-    while text.count <= digits { text = "0" + text }
-    let split = text.index(text.endIndex, offsetBy: -digits)
-    return (value < 0 ? "-" : "") + text[..<split] + (digits > 0 ? "." + text[split...] : "")
 }
 
 @main struct Bench {
