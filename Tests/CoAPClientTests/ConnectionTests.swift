@@ -211,6 +211,7 @@ private final class Rig {
             try rig.connection.send(CoAPRequest(.put, payload: [UInt8](repeating: 0, count: 192))) { _ in }
             rig.socket.open()
             #expect(rig.socket.sent.last?.payload.count == 128)
+            rig.connection.close()
         }
     }
 
