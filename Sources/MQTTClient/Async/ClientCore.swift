@@ -25,7 +25,7 @@ final class ClientCore: MQTTConnectionHandler {
     /// How many messages have come that nobody was there for.
     private(set) var unmatchedCount = 0
     private var state: MQTTConnectionState?
-    private var stateReaders: [(number: Int, continuation: AsyncStream<MQTTConnectionState>.Continuation)] = []
+    private var stateReaders: [StateReader] = []
     private let prepare: (@Sendable (inout MQTTConfiguration) -> Void)?
     private var connectWaiters: [Signal] = []
     private let reconnects: Bool
@@ -118,15 +118,13 @@ final class ClientCore: MQTTConnectionHandler {
         for reader in stateReaders { reader.continuation.yield(state) }
     }
 
-    /// Tells `continuation` the state and its changes; returns what it is known by.
-    func addStateReader(_ continuation: AsyncStream<MQTTConnectionState>.Continuation) -> Int {
-        let number = (stateReaders.last?.number ?? 0) + 1
-        if let state { continuation.yield(state) }
-        stateReaders.append((number, continuation))
-        return number
+    /// Tells a reader the state and its changes.
+    func addStateReader(_ reader: StateReader) {
+        if let state { reader.continuation.yield(state) }
+        stateReaders.append(reader)
     }
 
-    func removeStateReader(_ number: Int) { stateReaders.removeAll { $0.number == number } }
+    func removeStateReader(_ reader: StateReader) { stateReaders.removeAll { $0 === reader } }
 
     /// Nothing more will happen: the client is no more.
     func endStates() {
@@ -299,6 +297,12 @@ final class ClientCore: MQTTConnectionHandler {
         waiter.finish(.success(message))
         return true
     }
+}
+
+/// Who is told the states of a client. Confined to the loop.
+final class StateReader {
+    let continuation: AsyncStream<MQTTConnectionState>.Continuation
+    init(_ continuation: AsyncStream<MQTTConnectionState>.Continuation) { self.continuation = continuation }
 }
 
 /// Who waits for the answer to a request over MQTT. Confined to the loop.

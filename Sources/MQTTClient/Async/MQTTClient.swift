@@ -36,10 +36,10 @@ public actor MQTTClient {
             bufferingPolicy: .bufferingNewest(64)
         )
         let (box, loop) = (coreOnLoop, self.loop)
-        loop.execute {
-            let number = box.value.addStateReader(continuation)
-            continuation.onTermination = { _ in loop.execute { box.value.removeStateReader(number) } }
-        }
+        let reader = LoopConfined(StateReader(continuation))
+        // It runs behind what comes next, however soon nobody reads any more.
+        continuation.onTermination = { _ in loop.execute { box.value.removeStateReader(reader.value) } }
+        loop.execute { box.value.addStateReader(reader.value) }
         return stream
     }
 
