@@ -109,8 +109,10 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         askForEndOfTurn()
     }
 
-    /// Closes for good. Requests that are not finished fail with ``CoAPError/closed``, from inside this call.
+    /// Closes for good. What is to be sent now is: that an observation has ended, for instance. Requests that are not finished fail with ``CoAPError/closed``, from inside
+    /// this call.
     public func close() {
+        drain()
         switch state {
         case .idle: break
         case .opening(let socket), .open(let socket):

@@ -89,7 +89,7 @@ extension CoAPSession {
 
     /// Ends an observation, and has the server forget it, by a request whose answer nobody waits for (RFC 7641, 3.6); `false` if it is none, or none yet.
     mutating func deregister(_ id: CoAPExchangeID) -> Bool {
-        guard let index = exchanges.firstIndex(where: { $0.id == id && $0.audience == .user }),
+        guard isTransportOpen, let index = exchanges.firstIndex(where: { $0.id == id && $0.audience == .user }),
             exchanges[index].observation?.isRegistered == true || exchanges[index].isRefreshing,
             var message = exchanges[index].request
         else { return false }

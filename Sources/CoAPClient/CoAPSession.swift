@@ -104,7 +104,11 @@ public struct CoAPSession: ~Copyable {
     }
 
     /// Datagrams cannot be sent until the next ``transportOpened(at:)``. Requests stay, and their time goes on.
-    public mutating func transportClosed() { isTransportOpen = false }
+    public mutating func transportClosed() {
+        isTransportOpen = false
+        // By another transport the server would not know what is meant.
+        for index in exchanges.indices.reversed() where exchanges[index].audience == .nobody { drop(at: index) }
+    }
 
     /// Ends all requests with `error`.
     public mutating func failAll(_ error: CoAPError) {

@@ -106,8 +106,6 @@ let coapCommand = Command(
         }
         return 0
     }
-    // What is to be told to the server at the end, such as that nobody observes any more, is given a moment.
-    if verb == "observe" { try? await Task.sleep(for: .milliseconds(200)) }
     await client.close()
     return status
 }

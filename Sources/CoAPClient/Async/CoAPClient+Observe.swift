@@ -26,9 +26,14 @@ extension CoAPClient {
             bufferingPolicy: .bufferingNewest(max(1, limit))
         )
         let (box, loop) = (connectionOnLoop, loop)
+        let exchange = LoopConfined(ExchangeBox())
+        // It runs behind what comes next, however soon nobody reads any more.
+        continuation.onTermination = { _ in
+            loop.execute { if let id = exchange.value.id { box.value.cancel(id) } }
+        }
         loop.execute {
             do throws(CoAPError) {
-                let id = try box.value.observe(
+                exchange.value.id = try box.value.observe(
                     request,
                     timeout: timeout,
                     notified: { continuation.yield($0.map { .response($0) } ?? .stale) },
@@ -41,7 +46,6 @@ extension CoAPClient {
                         }
                     }
                 )
-                continuation.onTermination = { _ in loop.execute { box.value.cancel(id) } }
             } catch { continuation.finish(throwing: error) }
         }
         return stream

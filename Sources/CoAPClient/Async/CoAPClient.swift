@@ -118,7 +118,7 @@ public actor CoAPClient {
 }
 
 /// The name of a request, between its start and its cancellation. Used on the loop only.
-private final class ExchangeBox {
+final class ExchangeBox {
     var id: CoAPExchangeID?
     var isCancelled = false
 }
