@@ -25,8 +25,13 @@ public struct CoAPConfiguration: Sendable {
     /// The size of the blocks that a larger body is sent and asked for in: 16, 32, 64, up to 1,024 bytes; another number counts as the next smaller of these. The server
     /// may make them smaller (RFC 7959, 2.2).
     public var blockBytes = 1_024
+    #if hasFeature(Embedded)
+    /// The largest body of a response that is put together from blocks, which must fit into the heap twice.
+    public var maximumBodyBytes = 8_192
+    #else
     /// The largest body of a response that is put together from blocks.
     public var maximumBodyBytes = 1_048_576
+    #endif
     /// How often a body is begun anew: when the server has lost blocks, wants smaller ones, or has another representation meanwhile.
     public var bodyRestarts = 3
     /// How many separate responses are remembered, so that a copy of one is known for what it is.
