@@ -35,7 +35,9 @@ struct ApusJob: @unchecked Sendable {
         case ("con", true), ("non", true): try await callbacks(network)
         case ("memory", false): try await memory(network)
         case ("memory", true): try await callbackMemory(network)
-        default: throw BenchError("apus has no \(mode) yet: CoAPClient has no block-wise transfer")
+        case ("down", false), ("up", false): try await bodies(network)
+        case ("down", true), ("up", true): try await callbacks(network)
+        default: throw BenchError("apus cannot do \(mode)")
         }
     }
 
@@ -52,6 +54,22 @@ struct ApusJob: @unchecked Sendable {
             }
             try await group.waitForAll()
         }
+        coap_job_end(job)
+        await client.close()
+    }
+
+    /// One body after the other, on the client's loop.
+    private func bodies(_ network: LinuxNetwork) async throws {
+        let client = CoAPClient(to: endpoint, over: network, configuration: configuration)
+        let (isUp, count) = (mode == "up", count)
+        try await client.requests(1, true)
+        coap_job_begin(job)
+        try await Task(executorPreference: network.loop) {
+            for _ in 0..<count {
+                let response = try await client.send(bodyRequest(isUp: isUp), timeout: .seconds(60))
+                guard isWhole(response, isUp: isUp) else { throw BenchError("apus got \(response.code)") }
+            }
+        }.value
         coap_job_end(job)
         await client.close()
     }
@@ -126,6 +144,17 @@ private func request(_ path: String, isConfirmable: Bool) -> CoAPRequest {
     CoAPRequest(.get, path: path, isConfirmable: isConfirmable)
 }
 
+/// A request whose body, or that of its response, has 1 MiB.
+private func bodyRequest(isUp: Bool) -> CoAPRequest {
+    isUp ? CoAPRequest(.put, path: "bench/large", payload: largeBody) : CoAPRequest(.get, path: "bench/large")
+}
+
+private let largeBody = [UInt8](repeating: 0, count: Int(COAP_LARGE.rawValue))
+
+private func isWhole(_ response: CoAPResponse, isUp: Bool) -> Bool {
+    isUp ? response.code == .changed : response.code == .content && response.payload.count == largeBody.count
+}
+
 extension CoAPClient {
     /// One request after the other, on the client's loop.
     fileprivate func requests(_ count: Int, _ isConfirmable: Bool) async throws {
@@ -147,7 +176,7 @@ private struct LoopBox<Value>: @unchecked Sendable {
 private final class CallbackJob {
     private let job: UnsafeMutablePointer<coap_job>
     private let connection: CoAPConnection
-    private let isConfirmable: Bool
+    private let mode: String
     private let finish: (Int) -> Void
     private var left: Int
     private var underWay = 0
@@ -158,17 +187,20 @@ private final class CallbackJob {
         self.job = job
         self.connection = connection
         self.finish = finish
-        isConfirmable = String(cString: job.pointee.mode) == "con"
+        mode = String(cString: job.pointee.mode)
         left = Int(job.pointee.count)
     }
 
     /// The first opens the socket, and is not counted.
     func start() { send() }
 
+    private var isLarge: Bool { mode == "up" || mode == "down" }
+
     private func send() {
-        let request = request("bench/small", isConfirmable: isConfirmable)
+        let isBody = isLarge && isStarted
+        let request = isBody ? bodyRequest(isUp: mode == "up") : request("bench/small", isConfirmable: mode != "non")
         do throws(CoAPError) {
-            try connection.send(request, timeout: .seconds(10)) { [self] in received($0) }
+            try connection.send(request, timeout: .seconds(isBody ? 60 : 10)) { [self] in received($0) }
             underWay += 1
         } catch {}
     }
@@ -176,12 +208,14 @@ private final class CallbackJob {
     private func received(_ result: Result<CoAPResponse, CoAPError>) {
         underWay -= 1
         if isStarted {
-            if case .success(let response) = result, response.code == .content { answered += 1 }
+            if case .success(let response) = result {
+                answered += (isLarge ? isWhole(response, isUp: mode == "up") : response.code == .content) ? 1 : 0
+            }
         } else {
             isStarted = true
             coap_job_begin(job)
         }
-        while left > 0, underWay < Int(job.pointee.inflight) {
+        while left > 0, underWay < (isLarge ? 1 : Int(job.pointee.inflight)) {
             left -= 1
             send()
         }

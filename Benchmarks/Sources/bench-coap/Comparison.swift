@@ -41,9 +41,8 @@ struct Comparison {
         for (name, mode) in [("GET 1 MiB, Block2", "down"), ("PUT 1 MiB, Block1", "up")] {
             var options = Options()
             (options.port, options.mode, options.count) = (sink.port, mode, isQuick ? 10 : 100)
-            row(name, options, ["raw", "libcoap"])
+            row(name, options, ["raw"] + own + ["libcoap"])
         }
-        print("The rows of 1 MiB are without Apus: CoAPClient has no block-wise transfer yet.")
         print(
             "Bytes of heap for each of 1,000 confirmable requests under way; with Apus' async face, its task is among them:"
         )
@@ -107,7 +106,7 @@ struct Comparison {
         ]
         for (name, mode, window, few, more) in rows {
             var values: [String: Double] = [:]
-            let clients = ["raw"] + (mode == "down" || mode == "up" ? [] : own) + ["libcoap"]
+            let clients = ["raw"] + own + ["libcoap"]
             for client in clients {
                 var options = Options()
                 (options.client, options.port, options.mode, options.inflight) = (client, port, mode, window)
