@@ -49,42 +49,41 @@ public struct CoAPConfiguration: Sendable {
     /// The defaults of the standard.
     public init() {}
 
-    /// MAX_TRANSMIT_SPAN: from the first to the last transmission of a message, at most.
-    var transmitSpan: Duration {
-        var span = Duration.zero
-        var wait = Duration.nanoseconds(leastTimeout + timeoutSpread)
-        for _ in 0..<retransmissions {
-            span += wait
-            wait += wait
-        }
-        return span
-    }
-
-    /// EXCHANGE_LIFETIME: how long a message ID stays taken. PROCESSING_DELAY is taken to be ACK_TIMEOUT.
-    var effectiveExchangeLifetime: Duration {
-        exchangeLifetime ?? transmitSpan + maximumLatency + maximumLatency + .nanoseconds(leastTimeout)
-    }
-
-    /// NON_LIFETIME: how long a copy of a non-confirmable message may arrive.
-    var nonConfirmableLifetime: Duration { transmitSpan + maximumLatency }
-
     var blockExponent: UInt8 { CoAPBlock.exponent(notOver: blockBytes) }
 
     var retransmissions: Int { min(max(maximumRetransmissions, 0), 16) }
+}
+
+/// The times that follow from a ``CoAPConfiguration`` (RFC 7252, 4.8.2).
+struct CoAPTimeouts: Sendable {
+    /// EXCHANGE_LIFETIME: how long a message ID stays taken. PROCESSING_DELAY is taken to be ACK_TIMEOUT.
+    let exchangeLifetime: Duration
+    /// NON_LIFETIME: how long a copy of a non-confirmable message may arrive.
+    let nonConfirmableLifetime: Duration
+    private let least: Duration
+    /// What is between the least and the greatest timeout, in parts of 2 to the power of 20.
+    private let step: Int64
+
+    init(_ configuration: CoAPConfiguration) {
+        // In 64-bit numbers, as the division of a Duration is one of 128 bits, which costs a Cortex-M 2 KB of code.
+        let (seconds, attoseconds) = configuration.acknowledgementTimeout.components
+        let nanoseconds = min(max(seconds, 0), 86_400) * 1_000_000_000 + max(attoseconds, 0) / 1_000_000_000
+        let percent = Int64(min(max(configuration.acknowledgementRandomFactorPercent, 100), 1_000) - 100)
+        let spread = nanoseconds / 100 * percent
+        least = .nanoseconds(nanoseconds)
+        step = spread >> 20
+        // MAX_TRANSMIT_SPAN: from the first to the last transmission of a message, at most.
+        var span = Duration.zero
+        var wait = Duration.nanoseconds(nanoseconds + spread)
+        for _ in 0..<configuration.retransmissions {
+            span += wait
+            wait += wait
+        }
+        let latency = configuration.maximumLatency
+        exchangeLifetime = configuration.exchangeLifetime ?? span + latency + latency + least
+        nonConfirmableLifetime = span + latency
+    }
 
     /// The wait before the first retransmission, as `random`, any number, decides.
-    func firstTimeout(random: UInt64) -> Duration {
-        .nanoseconds(leastTimeout + (timeoutSpread >> 20) * Int64(random >> 44))
-    }
-
-    // In 64-bit numbers, as the division of a Duration is one of 128 bits, which costs a Cortex-M 2 KB of code.
-
-    private var leastTimeout: Int64 {
-        let (seconds, attoseconds) = acknowledgementTimeout.components
-        return min(max(seconds, 0), 86_400) * 1_000_000_000 + max(attoseconds, 0) / 1_000_000_000
-    }
-
-    private var timeoutSpread: Int64 {
-        leastTimeout / 100 * Int64(min(max(acknowledgementRandomFactorPercent, 100), 1_000) - 100)
-    }
+    func first(random: UInt64) -> Duration { least + .nanoseconds(step * Int64(random >> 44)) }
 }

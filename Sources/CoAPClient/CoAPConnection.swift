@@ -11,6 +11,13 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     /// What is told of an observed resource: how it is now, or `nil` when that is not known any more, and the server is asked again.
     public typealias Notified = (CoAPResponse?) -> Void
 
+    /// Who is told of a request.
+    private struct User {
+        let id: CoAPExchangeID
+        let completion: Completion
+        let notified: Notified?
+    }
+
     private enum State {
         case idle
         case opening(any DatagramSocket)
@@ -23,11 +30,13 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     /// The way to it.
     public let network: any DatagramNetwork
     private let loop: EventLoop
-    private var session: CoAPSession
+    // Nothing that the session calls comes back to it, nor do the queues below; so nobody looks whether something does.
+    @safe @exclusivity(unchecked) private var session: CoAPSession
     private var state = State.idle
-    private var completions: [(id: CoAPExchangeID, completion: Completion, notified: Notified?)] = []
-    private lazy var timer = Timer(on: loop)
-    private lazy var turnEnd = EndOfTurn(on: loop)
+    /// Who is told of the request at each place of the session.
+    @safe @exclusivity(unchecked) private var users: [User?] = []
+    private let timer: Timer
+    private let turnEnd: EndOfTurn
     private var isDraining = false
     /// Whether this socket was used: only then is another one opened when it breaks, so that none breaks in a circle.
     private var hasTransmitted = false
@@ -46,6 +55,8 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         self.endpoint = endpoint
         self.network = network
         loop = network.loop
+        timer = Timer(on: loop)
+        turnEnd = EndOfTurn(on: loop)
         var configuration = configuration
         configuration.maximumMessageBytes = min(
             configuration.maximumMessageBytes,
@@ -97,7 +108,8 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     ) throws(CoAPError) -> CoAPExchangeID {
         if case .closed = state { throw .closed }
         let id = try session.send(request, timeout: timeout, at: loop.now)
-        completions.append((id, completion, notified))
+        while users.count <= id.place { users.append(nil) }
+        users[id.place] = User(id: id, completion: completion, notified: notified)
         if case .idle = state { open() }
         askForEndOfTurn()
         return id
@@ -206,19 +218,16 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     }
 
     private func notify(_ id: CoAPExchangeID, _ response: CoAPResponse?) {
-        if let entry = completions.first(where: { $0.id == id }) { entry.notified?(response) }
+        if let user = users[id.place], user.id == id { user.notified?(response) }
     }
 
     private func complete(_ id: CoAPExchangeID, _ result: Result<CoAPResponse, CoAPError>) {
-        guard let index = completions.firstIndex(where: { $0.id == id }) else { return }
-        let completion = completions[index].completion
-        completions.swapAt(index, completions.count - 1)
-        completions.removeLast()
+        guard let user = users[id.place].take() else { return }
         // "Connection refused" says more than that nobody answered.
         if case .failure(.notAcknowledged) = result, let lastError {
-            completion(.failure(.transport(lastError)))
+            user.completion(.failure(.transport(lastError)))
         } else {
-            completion(result)
+            user.completion(result)
         }
     }
 

@@ -44,58 +44,53 @@ extension CoAPSession {
     }
 
     /// Deals with the response to a request, or to one of its blocks.
-    mutating func respond(at index: Int, _ result: Result<CoAPResponse, CoAPError>, at now: Duration) {
-        if exchanges[index].observation != nil, observe(at: index, result, at: now) { return }
-        if case .success(let response) = result, echo(response, at: index) { return }
-        guard case .success(let response) = result, isBlock(response, at: index) else {
-            return finish(at: index, result)
-        }
-        takeBlock(at: index, response)
+    mutating func respond(to exchange: Exchange, _ result: Result<CoAPResponse, CoAPError>, at now: Duration) {
+        if exchange.observation != nil, observe(exchange, result, at: now) { return }
+        guard case .success(let response) = result else { return finish(exchange, result) }
+        if echo(response, exchange) { return }
+        if isBlock(response, exchange) { takeBlock(exchange, response) } else { finish(exchange, result) }
     }
 
     /// Deals with a block of a transfer.
-    mutating func takeBlock(at index: Int, _ response: CoAPResponse) {
-        switch exchanges[index].transfer?.take(response) {
-        case .finished(let result): finish(at: index, result)
-        case .next: sendNextBlock(at: index)
-        case nil: finish(at: index, .success(response))
+    mutating func takeBlock(_ exchange: Exchange, _ response: CoAPResponse) {
+        switch exchange.transfer?.take(response) {
+        case .finished(let result): finish(exchange, result)
+        case .next: sendNextBlock(exchange)
+        case nil: finish(exchange, .success(response))
         }
     }
 
     /// Sends a request again with the Echo option that the server wants to see in it, to know that it is fresh (RFC 9175, 2.3); `false` if it has been sent with one.
-    private mutating func echo(_ response: CoAPResponse, at index: Int) -> Bool {
+    private mutating func echo(_ response: CoAPResponse, _ exchange: Exchange) -> Bool {
         guard response.code == .unauthorized, let value = response.options.first(.echo),
-            var request = exchanges[index].request, !request.options.contains(.echo)
+            var request = exchange.request, !request.options.contains(.echo)
         else { return false }
-        if exchanges[index].transfer != nil {
-            exchanges[index].transfer?.options.add(.echo, value)
-            sendNextBlock(at: index)
+        if exchange.transfer != nil {
+            exchange.transfer?.options.add(.echo, value)
+            sendNextBlock(exchange)
         } else {
             request.options.add(.echo, value)
-            send(request, at: index)
+            send(request, exchange)
         }
         return true
     }
 
     /// Whether a body is under way already.
     private var isUploading: Bool {
-        if exchanges.contains(where: { $0.transfer?.isUploading == true }) { return true }
-        for index in 0..<waiting.count where waiting[index].transfer != nil { return true }
+        for place in exchanges.indices where exchanges[place]?.transfer?.isUploading == true { return true }
         return false
     }
 
     /// Whether a response is but a part; if it is the first, the transfer begins.
-    private mutating func isBlock(_ response: CoAPResponse, at index: Int) -> Bool {
-        if exchanges[index].transfer != nil { return true }
+    private mutating func isBlock(_ response: CoAPResponse, _ exchange: Exchange) -> Bool {
+        if exchange.transfer != nil { return true }
         let block = response.options.block2
         let wantsBlocks = response.code == .requestEntityTooLarge && response.options.block1 != nil
-        guard block?.hasMore == true || wantsBlocks,
-            let request = exchanges[index].request
-        else { return false }
+        guard block?.hasMore == true || wantsBlocks, let request = exchange.request else { return false }
         // Who asks for blocks by number has them so.
         if block != nil, request.options.block2.map({ $0.number > 0 }) == true { return false }
         if wantsBlocks, request.options.contains(.block1) || request.payload.isEmpty { return false }
-        exchanges[index].transfer = BlockTransfer(
+        exchange.transfer = BlockTransfer(
             request.code,
             request.options,
             body: request.payload,
@@ -106,25 +101,23 @@ extension CoAPSession {
         return true
     }
 
-    private mutating func sendNextBlock(at index: Int) {
-        guard let transfer = exchanges[index].transfer else { return }
+    private mutating func sendNextBlock(_ exchange: Exchange) {
+        guard let transfer = exchange.transfer else { return }
         let (options, payload) = transfer.nextRequest()
         let message = CoAPMessage(
-            type: exchanges[index].isConfirmable ? .confirmable : .nonConfirmable,
-            code: CoAPCode(rawValue: exchanges[index].datagram[1]),
+            type: exchange.isConfirmable ? .confirmable : .nonConfirmable,
+            code: CoAPCode(rawValue: exchange.datagram[1]),
             messageID: 0,
-            token: exchanges[index].token,
+            token: exchange.token,
             options: options,
             payload: Array(payload)
         )
-        send(message, at: index)
+        send(message, exchange)
     }
 
     /// Has an exchange go on with another message, when it is its turn.
-    private mutating func send(_ message: CoAPMessage, at index: Int) {
-        if exchanges[index].isOutstanding { outstandingCount -= 1 }
-        exchanges[index].datagram = message.encoded
-        exchanges[index].state = .waiting
-        stalledCount += 1
+    private mutating func send(_ message: CoAPMessage, _ exchange: Exchange) {
+        exchange.datagram = message.encoded
+        stall(exchange)
     }
 }

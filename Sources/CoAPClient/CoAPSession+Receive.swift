@@ -28,24 +28,22 @@ extension CoAPSession {
 
     /// Acknowledgements are matched by message ID, and what response they carry by token too (RFC 7252, 5.3.2).
     private mutating func receiveAcknowledgement(_ message: CoAPMessage, at now: Duration) {
-        guard let index = unacknowledged(message.messageID) else { return counters.unexpected += 1 }
-        if message.code == .empty { return acknowledge(at: index) }
-        guard message.code.isResponse, message.token == exchanges[index].token else {
-            return counters.unexpected += 1
-        }
-        if configuration.treatsEmptyValidAsAcknowledgement, message.code == .valid, !exchanges[index].hasETag,
+        guard let exchange = unacknowledged(message.messageID) else { return counters.unexpected += 1 }
+        if message.code == .empty { return acknowledge(exchange) }
+        guard message.code.isResponse, message.token == exchange.token else { return counters.unexpected += 1 }
+        if configuration.treatsEmptyValidAsAcknowledgement, message.code == .valid, !exchange.hasETag,
             message.options.isEmpty, message.payload.isEmpty
         {
-            return acknowledge(at: index)
+            return acknowledge(exchange)
         }
-        respond(at: index, result(message), at: now)
+        respond(to: exchange, result(message), at: now)
     }
 
     private mutating func receiveReset(_ message: CoAPMessage) {
-        guard message.code == .empty, let index = outstanding(message.messageID) else {
+        guard message.code == .empty, let exchange = exchanges.outstanding(message.messageID) else {
             return counters.unexpected += 1
         }
-        finish(at: index, .failure(.reset))
+        finish(exchange, .failure(.reset))
     }
 
     /// A response in a message of its own. It acknowledges the request too, if that is still to come (RFC 7252, 5.2.2).
@@ -59,10 +57,8 @@ extension CoAPSession {
             // The acknowledgement was lost, or the network made a copy (RFC 7252, 4.5).
             counters.duplicates += 1
             acknowledge(message)
-        } else if let index = exchanges.firstIndex(where: {
-            $0.token == message.token && ($0.keepsToken || !$0.isStalled)
-        }) {
-            if exchanges[index].audience == .nobody, message.options.contains(.observe) {
+        } else if let exchange = exchanges.first(message.token), exchange.keepsToken || !exchange.isStalled {
+            if exchange.audience == .nobody, message.options.contains(.observe) {
                 // The last notifications of an observation that is being ended.
                 remember(message, at: now)
                 return acknowledge(message)
@@ -74,7 +70,7 @@ extension CoAPSession {
                 remember(message, at: now)
                 acknowledge(message)
             }
-            respond(at: index, result, at: now)
+            respond(to: exchange, result, at: now)
         } else {
             counters.unexpected += 1
             reject(message.type, message.messageID)
@@ -83,13 +79,10 @@ extension CoAPSession {
 
     private mutating func receiveTruncated(_ header: CoAPHeader, _ token: CoAPToken, at now: Duration) {
         reject(header.type, header.messageID)
-        let index =
-            header.type == .acknowledgement
-            ? unacknowledged(header.messageID) : exchanges.firstIndex { $0.token == token }
-        guard header.code.isResponse, let index, exchanges[index].token == token else {
-            return counters.unexpected += 1
-        }
-        finish(at: index, .failure(.responseTruncated))
+        let exchange =
+            header.type == .acknowledgement ? unacknowledged(header.messageID) : exchanges.first(token)
+        guard header.code.isResponse, let exchange, exchange.token == token else { return counters.unexpected += 1 }
+        finish(exchange, .failure(.responseTruncated))
         transmitWaiting(at: now)
     }
 
@@ -100,12 +93,9 @@ extension CoAPSession {
         return .success(CoAPResponse(message.code, options: message.options, payload: message.payload))
     }
 
-    func outstanding(_ messageID: UInt16) -> Int? {
-        exchanges.firstIndex { $0.messageID == messageID && $0.isOutstanding }
-    }
-
-    private func unacknowledged(_ messageID: UInt16) -> Int? {
-        exchanges.firstIndex { $0.messageID == messageID && $0.isOutstanding && $0.isConfirmable }
+    private mutating func unacknowledged(_ messageID: UInt16) -> Exchange? {
+        guard let exchange = exchanges.outstanding(messageID), exchange.isConfirmable else { return nil }
+        return exchange
     }
 
     private mutating func acknowledge(_ message: CoAPMessage) {

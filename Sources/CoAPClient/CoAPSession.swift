@@ -3,7 +3,14 @@ internal import SAL
 
 /// Names a request that was given to a ``CoAPSession``; never used again.
 public struct CoAPExchangeID: Equatable, Hashable, Sendable {
-    let rawValue: UInt64
+    private let number: UInt64
+    /// Where the session keeps it.
+    let place: Int
+
+    init(_ number: UInt64, at place: Int) {
+        self.number = number
+        self.place = place
+    }
 }
 
 /// What a session has met that was not in order, since its start.
@@ -55,19 +62,20 @@ public struct CoAPSession: ~Copyable {
     public let configuration: CoAPConfiguration
     /// What it has met that was not in order.
     public internal(set) var counters = CoAPCounters()
-    let exchangeLifetime: Duration
     var random: CoAPRandom
     var messageIDs: MessageIDs
     var lastID: UInt64 = 0
     var isTransportOpen = false
-    var waiting: RingQueue<Exchange>
-    /// Those that were transmitted, in no order.
-    var exchanges: [Exchange] = []
-    /// How many of them wait to send their next message.
-    var stalledCount = 0
-    /// How many of them the user has not asked for.
+    var exchanges: ExchangeTable
+    /// Those that have not been sent yet, and some of them that are over.
+    var queued: RingQueue<Exchange>
+    /// Those that have another message to send, and some that had.
+    var stalled = RingQueue<Exchange>(limit: .max)
+    /// How many exchanges the user has not asked for.
     var hiddenCount = 0
     var outstandingCount = 0
+    let requestLimit: Int
+    let timeouts: CoAPTimeouts
     private var delivered: RingQueue<Delivered>
     private var outputs = RingQueue<Output>(limit: .max)
 
@@ -77,21 +85,28 @@ public struct CoAPSession: ~Copyable {
     /// A session without a transport. All that is random about it comes from `seed`.
     public init(_ configuration: CoAPConfiguration = CoAPConfiguration(), seed: CoAPSeed) {
         self.configuration = configuration
-        exchangeLifetime = configuration.effectiveExchangeLifetime
+        timeouts = CoAPTimeouts(configuration)
         random = CoAPRandom(seed)
         messageIDs = MessageIDs(first: UInt16(truncatingIfNeeded: random.next()))
-        waiting = RingQueue(limit: min(max(configuration.requestLimit, 1), 32_768))
+        requestLimit = min(max(configuration.requestLimit, 1), 32_768)
+        exchanges = ExchangeTable(limit: requestLimit)
+        queued = RingQueue(limit: 2 * requestLimit)
         delivered = RingQueue(limit: max(configuration.duplicateLimit, 1))
     }
 
     /// How many requests are not finished.
-    public var requestCount: Int { exchanges.count + waiting.count - hiddenCount }
+    public var requestCount: Int { exchanges.count - hiddenCount }
 
     /// Whether nothing is under way.
-    var isIdle: Bool { exchanges.isEmpty && waiting.isEmpty }
+    var isIdle: Bool { exchanges.count == 0 }
 
     /// The next thing to do, or `nil` when there is nothing.
-    public mutating func nextOutput() -> Output? { outputs.dequeue() }
+    public mutating func nextOutput() -> Output? {
+        let output = outputs.dequeue()
+        // From now on another request may have its place.
+        if case .finished(let id, _) = output { exchanges.release(id.place) }
+        return output
+    }
 
     // MARK: The transport
 
@@ -107,19 +122,20 @@ public struct CoAPSession: ~Copyable {
     public mutating func transportClosed() {
         isTransportOpen = false
         // By another transport the server would not know what is meant.
-        for index in exchanges.indices.reversed() where exchanges[index].audience == .nobody { drop(at: index) }
+        for place in exchanges.indices {
+            if let exchange = exchanges[place], exchange.audience == .nobody { drop(exchange) }
+        }
     }
 
     /// Ends all requests with `error`.
     public mutating func failAll(_ error: CoAPError) {
-        let ended = exchanges
-        exchanges = []
-        outstandingCount = 0
-        stalledCount = 0
-        hiddenCount = 0
+        for place in exchanges.indices {
+            guard let exchange = exchanges[place] else { continue }
+            if exchange.audience == .user { finish(exchange, .failure(error)) } else { drop(exchange) }
+        }
+        queued.removeAll()
+        stalled.removeAll()
         deadline = nil
-        for exchange in ended where exchange.audience == .user { output(.finished(exchange.id, .failure(error))) }
-        while let exchange = waiting.dequeue() { output(.finished(exchange.id, .failure(error))) }
     }
 
     // MARK: Requests
@@ -134,7 +150,10 @@ public struct CoAPSession: ~Copyable {
         at now: Duration
     ) throws(CoAPError) -> CoAPExchangeID {
         try request.check()
-        guard requestCount < waiting.limit else { throw .tooManyRequests(limit: waiting.limit) }
+        // What the user has not asked for is bounded too: the rest of notifications, and observations that are being ended.
+        guard requestCount < requestLimit, hiddenCount <= requestLimit, !exchanges.isFull else {
+            throw .tooManyRequests(limit: requestLimit)
+        }
         var message = CoAPMessage(
             type: request.isConfirmable ? .confirmable : .nonConfirmable,
             code: request.method,
@@ -148,9 +167,8 @@ public struct CoAPSession: ~Copyable {
         guard message.encodedByteCount <= limit else {
             throw .messageTooLarge(bytes: message.encodedByteCount, limit: limit)
         }
-        lastID += 1
         let exchange = Exchange(
-            id: CoAPExchangeID(rawValue: lastID),
+            id: nextID(at: exchanges.nextPlace),
             token: message.token,
             isConfirmable: request.isConfirmable,
             hasETag: request.options.contains(.eTag),
@@ -161,7 +179,8 @@ public struct CoAPSession: ~Copyable {
         // All three classes (RFC 7967, 2.1).
         exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
         if request.options.observe == 0 { exchange.observation = Observation() }
-        _ = waiting.enqueue(exchange)
+        exchanges.insert(exchange)
+        enqueue(exchange)
         if let time = exchange.giveUpAt { wake(at: time) }
         transmitWaiting(at: now)
         return exchange.id
@@ -176,20 +195,22 @@ public struct CoAPSession: ~Copyable {
 
     /// Ends a request with `error`, unless it is over.
     mutating func fail(_ id: CoAPExchangeID, _ error: CoAPError, at now: Duration) {
-        if let index = exchanges.firstIndex(where: { $0.id == id && $0.audience == .user }) {
-            finish(at: index, .failure(error))
-            transmitWaiting(at: now)
-        } else {
-            removeWaiting(id, error, at: now)
-        }
+        guard let exchange = exchanges[id], exchange.audience == .user else { return }
+        finish(exchange, .failure(error))
+        transmitWaiting(at: now)
     }
 
     /// The transport could not take `datagram`, and will not.
     mutating func transmissionFailed(_ datagram: [UInt8], _ error: SocketError, at now: Duration) {
         let messageID = UInt16(datagram[2]) << 8 | UInt16(datagram[3])
-        guard datagram[1] != CoAPCode.empty.rawValue, let index = outstanding(messageID) else { return }
-        finish(at: index, .failure(.transport(error)))
+        guard datagram[1] != CoAPCode.empty.rawValue, let exchange = exchanges.outstanding(messageID) else { return }
+        finish(exchange, .failure(.transport(error)))
         transmitWaiting(at: now)
+    }
+
+    mutating func nextID(at place: Int) -> CoAPExchangeID {
+        lastID += 1
+        return CoAPExchangeID(lastID, at: place)
     }
 
     mutating func output(_ output: Output) { _ = outputs.enqueue(output) }
@@ -199,7 +220,7 @@ public struct CoAPSession: ~Copyable {
     mutating func remember(_ message: CoAPMessage, at now: Duration) {
         while delivered.isFull || delivered.first.map({ $0.forgetAt <= now }) == true { _ = delivered.dequeue() }
         let lifetime =
-            message.type == .confirmable ? exchangeLifetime : configuration.nonConfirmableLifetime
+            message.type == .confirmable ? timeouts.exchangeLifetime : timeouts.nonConfirmableLifetime
         let record = Delivered(messageID: message.messageID, token: message.token, forgetAt: now + lifetime)
         _ = delivered.enqueue(record)
     }

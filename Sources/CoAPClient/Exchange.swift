@@ -2,7 +2,9 @@ extension CoAPSession {
     /// A request from ``send(_:timeout:at:)`` until it is finished.
     final class Exchange {
         enum State {
-            /// It waits for its turn.
+            /// It has not been sent yet.
+            case queued
+            /// It waits for its turn to send its next message.
             case waiting
             /// Confirmable, and neither acknowledged nor answered: it counts as outstanding.
             case unacknowledged(transmissions: Int, timeout: Duration, resendAt: Duration)
@@ -12,6 +14,8 @@ extension CoAPSession {
             case observing
             /// Not confirmable, and on its way: it counts as outstanding too (RFC 7252, 4.7).
             case unacknowledgeable
+            /// It is over.
+            case over
         }
 
         /// Who is told how it went.
@@ -22,7 +26,14 @@ extension CoAPSession {
             case nobody
         }
 
-        var id: CoAPExchangeID
+        let id: CoAPExchangeID
+        /// Where the lists go on that the table of exchanges finds it by.
+        var nextByToken = ExchangeTable.nowhere
+        var nextByMessageID = ExchangeTable.nowhere
+        /// Whether it is found by its token: from its first message on.
+        var hasToken = false
+        /// Whether it is in the line of those that have another message to send.
+        var isInLine = false
         /// Whether it is over once it is sent.
         var wantsNoResponse = false
         /// Drawn when it goes out, as the message ID is.
@@ -33,7 +44,7 @@ extension CoAPSession {
         var deadline: Duration?
         /// When the message under way is given up, which is that time if there is one.
         var giveUpAt: Duration?
-        var state = State.waiting
+        var state = State.queued
         var messageID: UInt16 = 0
         /// What is transmitted.
         var datagram: [UInt8]
@@ -85,7 +96,7 @@ extension CoAPSession {
         var isOutstanding: Bool {
             switch state {
             case .unacknowledged, .unacknowledgeable: true
-            case .waiting, .acknowledged, .observing: false
+            case .queued, .waiting, .acknowledged, .observing, .over: false
             }
         }
     }

@@ -7,6 +7,8 @@ struct Observation: Sendable {
     /// The number and the time of the newest notification.
     private var number: UInt32 = 0
     private var receivedAt = Duration.zero
+    /// What fetches the rest of the newest notification.
+    var fetch: CoAPExchangeID?
     /// When what was notified last is not fresh any more.
     private(set) var staleAt: Duration?
 

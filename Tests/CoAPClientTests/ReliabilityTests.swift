@@ -42,10 +42,9 @@ import Testing
 
     /// RFC 7252, 4.8.2.
     @Test func theDerivedTimesAreThoseOfTheStandard() {
-        let configuration = CoAPConfiguration()
-        #expect(configuration.transmitSpan == .seconds(45))
-        #expect(configuration.effectiveExchangeLifetime == .seconds(247))
-        #expect(configuration.nonConfirmableLifetime == .seconds(145))
+        let timeouts = CoAPTimeouts(CoAPConfiguration())
+        #expect(timeouts.exchangeLifetime == .seconds(247))
+        #expect(timeouts.nonConfirmableLifetime == .seconds(145))
     }
 
     @Test func theParametersAreConfigurable() throws {

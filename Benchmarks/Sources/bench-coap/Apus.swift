@@ -149,7 +149,7 @@ private func bodyRequest(isUp: Bool) -> CoAPRequest {
     isUp ? CoAPRequest(.put, path: "bench/large", payload: largeBody) : CoAPRequest(.get, path: "bench/large")
 }
 
-private let largeBody = [UInt8](repeating: 0, count: Int(COAP_LARGE.rawValue))
+private let largeBody = [UInt8](repeating: 0, count: Int(COAP_LARGE))
 
 private func isWhole(_ response: CoAPResponse, isUp: Bool) -> Bool {
     isUp ? response.code == .changed : response.code == .content && response.payload.count == largeBody.count

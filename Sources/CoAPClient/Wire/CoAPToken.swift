@@ -1,7 +1,7 @@
 /// What ties a response to its request: 0 to 8 bytes that the client chooses (RFC 7252, 5.3.1).
 public struct CoAPToken: Equatable, Hashable, Sendable {
     /// The bytes, the first in the most significant place; those beyond the count are zero.
-    private let bits: UInt64
+    let bits: UInt64
     /// How many bytes it has.
     public let count: Int
 
