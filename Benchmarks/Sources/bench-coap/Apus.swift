@@ -50,7 +50,7 @@ struct ApusJob: @unchecked Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in 0..<window {
                 let share = count / window + (place < count % window ? 1 : 0)
-                group.addTask(executorPreference: network.loop) { try await client.requests(share, isConfirmable) }
+                group.addTask { try await client.perform { try await $0.requests(share, isConfirmable) } }
             }
             try await group.waitForAll()
         }
@@ -64,12 +64,12 @@ struct ApusJob: @unchecked Sendable {
         let (isUp, count) = (mode == "up", count)
         try await client.requests(1, true)
         coap_job_begin(job)
-        try await Task(executorPreference: network.loop) {
+        try await client.perform { client in
             for _ in 0..<count {
                 let response = try await client.send(bodyRequest(isUp: isUp), timeout: .seconds(60))
                 guard isWhole(response, isUp: isUp) else { throw BenchError("apus got \(response.code)") }
             }
-        }.value
+        }
         coap_job_end(job)
         await client.close()
     }
@@ -176,7 +176,9 @@ private struct LoopBox<Value>: @unchecked Sendable {
 private final class CallbackJob {
     private let job: UnsafeMutablePointer<coap_job>
     private let connection: CoAPConnection
-    private let mode: String
+    private let isConfirmable: Bool
+    private let isUp: Bool
+    private let isLarge: Bool
     private let finish: (Int) -> Void
     private var left: Int
     private var underWay = 0
@@ -187,18 +189,19 @@ private final class CallbackJob {
         self.job = job
         self.connection = connection
         self.finish = finish
-        mode = String(cString: job.pointee.mode)
+        let mode = String(cString: job.pointee.mode)
+        isConfirmable = mode != "non"
+        isUp = mode == "up"
+        isLarge = isUp || mode == "down"
         left = Int(job.pointee.count)
     }
 
     /// The first opens the socket, and is not counted.
     func start() { send() }
 
-    private var isLarge: Bool { mode == "up" || mode == "down" }
-
     private func send() {
         let isBody = isLarge && isStarted
-        let request = isBody ? bodyRequest(isUp: mode == "up") : request("bench/small", isConfirmable: mode != "non")
+        let request = isBody ? bodyRequest(isUp: isUp) : request("bench/small", isConfirmable: isConfirmable)
         do throws(CoAPError) {
             try connection.send(request, timeout: .seconds(isBody ? 60 : 10)) { [self] in received($0) }
             underWay += 1
@@ -209,7 +212,7 @@ private final class CallbackJob {
         underWay -= 1
         if isStarted {
             if case .success(let response) = result {
-                answered += (isLarge ? isWhole(response, isUp: mode == "up") : response.code == .content) ? 1 : 0
+                answered += (isLarge ? isWhole(response, isUp: isUp) : response.code == .content) ? 1 : 0
             }
         } else {
             isStarted = true
