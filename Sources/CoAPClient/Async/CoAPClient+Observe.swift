@@ -59,4 +59,9 @@ extension CoAPClient {
         observe(CoAPRequest(.get, path: path, query: query))
     }
 }
+
+/// The name of a request, between its start and its end. Confined to the loop.
+private final class ExchangeBox {
+    var id: CoAPExchangeID?
+}
 #endif

@@ -11,6 +11,8 @@ public actor CoAPClient {
     nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
     nonisolated let loop: EventLoop
     private var isClosed = false
+    /// Places that no task waits in.
+    private var waits: [ResponseWait] = []
 
     /// The loop that the client lives on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
@@ -39,25 +41,19 @@ public actor CoAPClient {
     /// `timeout` counts from now; without one it is EXCHANGE_LIFETIME, 247 s by default, from the first transmission of a
     /// confirmable request, and ``CoAPConfiguration/nonConfirmableTimeout`` from that of another.
     public func send(_ request: CoAPRequest, timeout: Duration? = nil) async throws(CoAPError) -> CoAPResponse {
-        let (box, loop) = (connectionOnLoop, loop)
-        let exchange = LoopConfined(ExchangeBox())
-        let result: Result<CoAPResponse, CoAPError> = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                // The cancellation may have come before the request.
-                if exchange.value.isCancelled { return continuation.resume(returning: .failure(.cancelled)) }
-                do throws(CoAPError) {
-                    exchange.value.id = try connection.send(request, timeout: timeout) {
-                        continuation.resume(returning: $0)
-                    }
-                } catch { continuation.resume(returning: .failure(error)) }
-            }
-        } onCancel: {
-            loop.execute {
-                exchange.value.isCancelled = true
-                if let id = exchange.value.id { box.value.cancel(id) }
-            }
-        }
-        return try result.get()
+        let wait = waits.popLast() ?? ResponseWait(connection)
+        defer { waits.append(wait) }
+        try wait.begin(request, timeout)
+        await wait.place.wait(isolation: self)
+        return try wait.end()
+    }
+
+    /// Calls `body` on the client's loop: what it asks of the client there costs no switch of threads, or of tasks.
+    public func perform<Result: Sendable>(
+        _ body: @Sendable (isolated CoAPClient) async throws -> Result
+    ) async rethrows -> Result {
+        // Without the preference, the runtime switches tasks that are on the loop already.
+        try await withTaskExecutorPreference(loop) { try await body(self) }
     }
 
     /// Closes for good. Requests that are not finished fail with ``CoAPError/closed``.
@@ -65,6 +61,9 @@ public actor CoAPClient {
         isClosed = true
         connection.close()
     }
+
+    /// How many requests are not finished.
+    public var requestCount: Int { connection.requestCount }
 
     /// What was met that was not in order.
     public var counters: CoAPCounters { connection.counters }
@@ -117,10 +116,38 @@ public actor CoAPClient {
     }
 }
 
-/// The name of a request, between its start and its cancellation. Used on the loop only.
-final class ExchangeBox {
-    var id: CoAPExchangeID?
-    var isCancelled = false
+/// A place for a task to wait in for the response to its request. It can be used again and again. Confined to the loop.
+final class ResponseWait: LoopWaitOwner {
+    let place: LoopWait
+    /// Whoever waits keeps the client, and that its connection.
+    private unowned let connection: CoAPConnection
+    private var id: CoAPExchangeID?
+    private var result: Result<CoAPResponse, CoAPError>?
+    /// Made once, so that a request allocates none.
+    private var completion: CoAPConnection.Completion = { _ in }
+
+    init(_ connection: CoAPConnection) {
+        self.connection = connection
+        place = LoopWait(on: connection.network.loop)
+        place.owner = self
+        completion = { [unowned self] in
+            result = $0
+            place.finish()
+        }
+    }
+
+    func begin(_ request: CoAPRequest, _ timeout: Duration?) throws(CoAPError) {
+        id = try connection.send(request, timeout: timeout, completion: completion)
+        place.begin()
+    }
+
+    /// What came of the request, once the wait is over.
+    func end() throws(CoAPError) -> CoAPResponse {
+        guard let result = result.take() else { throw .cancelled }
+        return try result.get()
+    }
+
+    func waitCancelled() { if let id { connection.cancel(id) } }
 }
 
 extension CoAPSeed {
