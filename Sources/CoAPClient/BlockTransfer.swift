@@ -1,7 +1,7 @@
 internal import Kernel
 
 /// A request whose body, or that of its response, does not fit into one message (RFC 7959): what has gone out of the one, and come in of the other.
-struct BlockTransfer: Sendable {
+final class BlockTransfer {
     /// What follows from a response.
     enum Step {
         /// The next block is to be sent, or asked for.
@@ -73,9 +73,9 @@ struct BlockTransfer: Sendable {
 
     // MARK: Responses
 
-    mutating func take(_ response: CoAPResponse) -> Step { isUploading ? upload(response) : download(response) }
+    func take(_ response: CoAPResponse) -> Step { isUploading ? upload(response) : download(response) }
 
-    private mutating func upload(_ response: CoAPResponse) -> Step {
+    private func upload(_ response: CoAPResponse) -> Step {
         let block = response.options.block1
         if response.code == .requestEntityTooLarge || response.code == .requestEntityIncomplete {
             return restartUpload(response, block)
@@ -96,7 +96,7 @@ struct BlockTransfer: Sendable {
     }
 
     /// The server wants smaller blocks (4.13), or has lost those that it had (4.08).
-    private mutating func restartUpload(_ response: CoAPResponse, _ block: CoAPBlock?) -> Step {
+    private func restartUpload(_ response: CoAPResponse, _ block: CoAPBlock?) -> Step {
         let isSmaller = block.map { $0.sizeExponent < sizeExponent } ?? false
         let isWorthIt = response.code == .requestEntityTooLarge ? isSmaller : uploaded > 0
         guard isWorthIt, restartsLeft > 0 else { return .finished(.success(response)) }
@@ -106,7 +106,7 @@ struct BlockTransfer: Sendable {
         return .next
     }
 
-    private mutating func download(_ response: CoAPResponse) -> Step {
+    private func download(_ response: CoAPResponse) -> Step {
         guard response.code.isSuccess, let block = response.options.block2 else {
             var response = response
             response.options.block1 = nil

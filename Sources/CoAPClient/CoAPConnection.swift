@@ -206,7 +206,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         if isDraining { return }
         isDraining = true
         while let output = session.nextOutput() {
-            switch output {
+            switch consume output {
             case .transmit(let datagram): transmit(datagram)
             case .finished(let id, let result): complete(id, result)
             case .notification(let id, let response): notify(id, response)

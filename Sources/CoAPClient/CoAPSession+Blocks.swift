@@ -25,7 +25,7 @@ extension CoAPSession {
         guard request.payload.count <= CoAPBlock.largestNumber * CoAPBlock.byteCount(exponent) else {
             throw .messageTooLarge(bytes: bytes, limit: CoAPBlock.largestNumber * CoAPBlock.byteCount(exponent))
         }
-        var transfer = BlockTransfer(
+        let transfer = BlockTransfer(
             request.method,
             request.options,
             body: request.payload,

@@ -53,28 +53,30 @@ extension CoAPSession {
             counters.unexpected += 1
             return reject(message.type, message.messageID)
         }
-        if isDelivered(message, at: now) {
+        let exchange = exchanges.first(message.token)
+        // Only what keeps its token, as an observation does, can have had a response with it.
+        if exchange?.keepsToken ?? true, isDelivered(message, at: now) {
             // The acknowledgement was lost, or the network made a copy (RFC 7252, 4.5).
             counters.duplicates += 1
-            acknowledge(message)
-        } else if let exchange = exchanges.first(message.token), exchange.keepsToken || !exchange.isStalled {
-            if exchange.audience == .nobody, message.options.contains(.observe) {
-                // The last notifications of an observation that is being ended.
-                remember(message, at: now)
-                return acknowledge(message)
-            }
-            let result = result(message)
-            if case .failure = result {
-                reject(message.type, message.messageID)
-            } else {
-                remember(message, at: now)
-                acknowledge(message)
-            }
-            respond(to: exchange, result, at: now)
-        } else {
-            counters.unexpected += 1
-            reject(message.type, message.messageID)
+            return acknowledge(message)
         }
+        guard let exchange, exchange.keepsToken || !exchange.isStalled else {
+            counters.unexpected += 1
+            return reject(message.type, message.messageID)
+        }
+        if exchange.audience == .nobody, message.options.contains(.observe) {
+            // The last notifications of an observation that is being ended.
+            remember(message, at: now)
+            return acknowledge(message)
+        }
+        let result = result(message)
+        if case .failure = result {
+            reject(message.type, message.messageID)
+        } else {
+            remember(message, at: now)
+            acknowledge(message)
+        }
+        respond(to: exchange, result, at: now)
     }
 
     private mutating func receiveTruncated(_ header: CoAPHeader, _ token: CoAPToken, at now: Duration) {

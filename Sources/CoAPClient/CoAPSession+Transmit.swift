@@ -49,16 +49,14 @@ extension CoAPSession {
         }
         exchange.keepsToken = exchange.observation != nil
         exchange.messageID = messageID
-        exchange.datagram[2] = UInt8(messageID >> 8)
-        exchange.datagram[3] = UInt8(messageID & 0xFF)
-        for place in 0..<exchange.token.count { exchange.datagram[4 + place] = exchange.token[place] }
+        CoAPMessage.stamp(&exchange.datagram, messageID, exchange.token)
         output(.transmit(exchange.datagram))
         let patience = exchange.isConfirmable ? timeouts.exchangeLifetime : configuration.nonConfirmableTimeout
         let giveUpAt = exchange.deadline ?? now + patience
         exchange.giveUpAt = giveUpAt
         wake(at: giveUpAt)
         if exchange.isConfirmable {
-            let timeout = timeouts.first(random: random.next())
+            let timeout = timeouts.first(random: nextJitter())
             change(exchange, to: .unacknowledged(transmissions: 1, timeout: timeout, resendAt: now + timeout))
             wake(at: now + timeout)
         } else {
@@ -118,6 +116,12 @@ extension CoAPSession {
             let token = CoAPToken(bits: random.next(), count: count)
             if exchanges.first(token) == nil { return token }
         }
+    }
+
+    /// A number that need not be unguessable (Knuth, The Art of Computer Programming, volume 2, 3.3.4).
+    private mutating func nextJitter() -> UInt64 {
+        jitter = jitter &* 6_364_136_223_846_793_005 &+ 1
+        return jitter
     }
 
     // MARK: Time

@@ -63,6 +63,7 @@ public struct CoAPSession: ~Copyable {
     /// What it has met that was not in order.
     public internal(set) var counters = CoAPCounters()
     var random: CoAPRandom
+    var jitter: UInt64
     var messageIDs: MessageIDs
     var lastID: UInt64 = 0
     var isTransportOpen = false
@@ -87,6 +88,7 @@ public struct CoAPSession: ~Copyable {
         self.configuration = configuration
         timeouts = CoAPTimeouts(configuration)
         random = CoAPRandom(seed)
+        jitter = random.next()
         messageIDs = MessageIDs(first: UInt16(truncatingIfNeeded: random.next()))
         requestLimit = min(max(configuration.requestLimit, 1), 32_768)
         exchanges = ExchangeTable(limit: requestLimit)
@@ -102,10 +104,10 @@ public struct CoAPSession: ~Copyable {
 
     /// The next thing to do, or `nil` when there is nothing.
     public mutating func nextOutput() -> Output? {
-        let output = outputs.dequeue()
+        guard !outputs.isEmpty else { return nil }
         // From now on another request may have its place.
-        if case .finished(let id, _) = output { exchanges.release(id.place) }
-        return output
+        if case .finished(let id, _) = outputs[0] { exchanges.release(id.place) }
+        return outputs.dequeue()
     }
 
     // MARK: The transport
@@ -213,7 +215,7 @@ public struct CoAPSession: ~Copyable {
         return CoAPExchangeID(lastID, at: place)
     }
 
-    mutating func output(_ output: Output) { _ = outputs.enqueue(output) }
+    mutating func output(_ output: consuming Output) { _ = outputs.enqueue(output) }
 
     // MARK: Delivered responses
 

@@ -46,8 +46,8 @@ extension CoAPSession {
         var giveUpAt: Duration?
         var state = State.queued
         var messageID: UInt16 = 0
-        /// What is transmitted.
-        var datagram: [UInt8]
+        /// What is transmitted. Only the session changes it, and nothing that it calls meanwhile; so nobody looks whether something does.
+        @safe @exclusivity(unchecked) var datagram: [UInt8]
         /// The rest of the request, or of the response, if one message does not hold it.
         var transfer: BlockTransfer?
         /// What it observes.

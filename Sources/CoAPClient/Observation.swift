@@ -1,7 +1,7 @@
 internal import Kernel
 
 /// What is known of a resource that is observed (RFC 7641).
-struct Observation: Sendable {
+final class Observation {
     /// Whether the server has taken the registration.
     var isRegistered = false
     /// The number and the time of the newest notification.
@@ -13,7 +13,7 @@ struct Observation: Sendable {
     private(set) var staleAt: Duration?
 
     /// Takes a notification; `false` if a newer one has come before it (RFC 7641, 3.4).
-    mutating func take(_ options: CoAPOptions, at now: Duration) -> Bool {
+    func take(_ options: CoAPOptions, at now: Duration) -> Bool {
         let next = options.observe ?? 0
         if isRegistered {
             let isNewer = next != number && (next &- number) & 0xFF_FFFF < 0x80_0000
@@ -27,7 +27,7 @@ struct Observation: Sendable {
     }
 
     /// The server is asked again; what it says next is the newest.
-    mutating func forget() {
+    func forget() {
         isRegistered = false
         staleAt = nil
     }

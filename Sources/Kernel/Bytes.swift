@@ -3,8 +3,12 @@
 extension [UInt8] {
     /// The bytes of `span`.
     package init(copying span: Span<UInt8>) {
+        #if hasFeature(Embedded)
         self = []
         append(span)
+        #else
+        self = unsafe span.withUnsafeBufferPointer { unsafe Array($0) }
+        #endif
     }
 
     /// Appends all of `span`.

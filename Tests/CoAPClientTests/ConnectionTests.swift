@@ -249,6 +249,51 @@ private final class Rig {
         }
     }
 
+    /// What both of two requests come to is told at once; a third that is made meanwhile is none of them.
+    @Test func aRequestOfACompletionHasItsOwnResult() async throws {
+        try await onLoop { loop in
+            let rig = Rig(loop: loop)
+            var order: [String] = []
+            try rig.connection.send(CoAPRequest(.get, path: "a")) { _ in
+                order.append("a")
+                for name in ["c", "d"] {
+                    _ = try? rig.connection.send(CoAPRequest(.get, path: name)) { _ in order.append(name) }
+                }
+            }
+            try rig.connection.send(CoAPRequest(.get, path: "b")) { _ in order.append("b") }
+            rig.connection.endOfTurn()
+            rig.socket.fail(.refused(code: 111))
+            #expect(order == ["a", "b"] && rig.connection.requestCount == 2)
+            rig.connection.close()
+            #expect(order == ["a", "b", "c", "d"])
+        }
+    }
+
+    /// The server of an observed resource is asked to forget it (RFC 7641, 3.6), even by who closes at once.
+    @Test func theEndOfAnObservationIsToldBeforeTheSocketIsClosed() async throws {
+        try await onLoop { loop in
+            let rig = Rig(loop: loop)
+            var notified = 0
+            var result: Result<CoAPResponse, CoAPError>?
+            let id = try rig.connection.observe(CoAPRequest(.get, path: "a")) { _ in
+                notified += 1
+            } completion: {
+                result = $0
+            }
+            rig.connection.endOfTurn()
+            rig.socket.open()
+            var options = CoAPOptions()
+            options.observe = 5
+            rig.socket.receive(rig.socket.sent[0].response(.acknowledgement, options: options))
+            #expect(notified == 1 && result == nil)
+            rig.connection.cancel(id)
+            rig.connection.close()
+            #expect(rig.socket.sent.map(\.options.observe) == [0, 1] && rig.socket.isClosed)
+            #expect(rig.socket.sent[1].token == rig.socket.sent[0].token)
+            #expect(result == .failure(.cancelled) && rig.connection.requestCount == 0)
+        }
+    }
+
     /// Running timers and open sockets keep a connection alive, and nothing else does.
     @Test func nothingIsLeftOfAConnection() async throws {
         final class References: @unchecked Sendable {

@@ -251,6 +251,21 @@ import Testing
         #expect(bench.session.counters.lostNotifications == 1 && bench.session.requestCount == 1)
     }
 
+    /// Over another socket the server would not know what it shall forget.
+    @Test func whatEndsAnObservationEndsWithTheSocket() throws {
+        var bench = Bench()
+        let (id, _) = try registered(&bench)
+        bench.session.cancel(id, at: bench.now)
+        #expect(bench.outputs().count == 2 && !bench.session.isIdle)
+        bench.session.transportClosed()
+        #expect(bench.session.isIdle == true)
+        bench.session.transportOpened(at: bench.now)
+        let (other, _) = try bench.start(observed)
+        bench.session.transportClosed()
+        bench.session.cancel(other, at: bench.now)
+        #expect(bench.outputs() == [.finished(other, .failure(.cancelled))] && bench.session.isIdle)
+    }
+
     @Test func aRejectedRegistrationEnds() throws {
         var bench = Bench()
         let (id, request) = try bench.start(observed)

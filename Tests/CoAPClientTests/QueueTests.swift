@@ -1,3 +1,4 @@
+import Kernel
 import Testing
 
 @testable import CoAPClient
@@ -107,6 +108,23 @@ import Testing
         #expect(bench.outputs() == [])
         #expect(bench.receive(request.response(.confirmable, messageID: 1)) == [.transmit(hex("70000001"))])
         #expect(bench.runToNextOutput() == [])
+    }
+
+    /// Requests that are cancelled before their turn take no place in the line.
+    @Test func cancelledRequestsLeaveTheLine() throws {
+        var bench = Bench { $0.requestLimit = 4 }
+        let (_, first) = try bench.start()
+        var last = try bench.session.send(CoAPRequest(.get, path: "0"), at: bench.now)
+        for number in 1...100 {
+            let next = try bench.session.send(CoAPRequest(.get, path: "\(number)"), at: bench.now)
+            bench.session.cancel(last, at: bench.now)
+            #expect(bench.outputs() == [.finished(last, .failure(.cancelled))])
+            #expect(bench.session.requestCount == 2 && bench.session.queued.count <= 8)
+            last = next
+        }
+        let outputs = bench.receive(first.response(.acknowledgement))
+        guard outputs.count == 2, case .transmit(let datagram) = outputs[1] else { throw Bench.UnexpectedOutput() }
+        #expect(try decode(datagram).options.pathSegments == [ascii("100")])
     }
 
     // MARK: The transport

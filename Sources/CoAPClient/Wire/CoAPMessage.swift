@@ -75,6 +75,14 @@ public struct CoAPMessage: Equatable, Sendable {
         return bytes
     }
 
+    /// Gives an encoded message another ID, and another token of the same length.
+    static func stamp(_ datagram: inout [UInt8], _ messageID: UInt16, _ token: CoAPToken) {
+        var bytes = datagram.mutableSpan
+        bytes[2] = UInt8(messageID >> 8)
+        bytes[3] = UInt8(messageID & 0xFF)
+        for place in 0..<token.count { bytes[4 + place] = token[place] }
+    }
+
     // MARK: Decoding
 
     /// Reads a datagram, strictly.
@@ -89,14 +97,8 @@ public struct CoAPMessage: Equatable, Sendable {
         case 1, 6, 7: throw .reservedCodeClass(code)
         default: break
         }
-        let start = 4 + token.count
-        var end = start
-        var number: UInt16 = 0
-        while let option = try CoAPOptions.read(datagram, at: end, previous: number) {
-            number = option.number
-            end = option.value.upperBound
-        }
-        options = CoAPOptions(checked: [UInt8](copying: datagram.extracting(start..<end)), lastNumber: number)
+        var end = 4 + token.count
+        options = try CoAPOptions(decoding: datagram, at: &end)
         // What is not an option is the payload marker.
         guard end < datagram.count else { return }
         guard end + 1 < datagram.count else { throw .emptyPayload }

@@ -7,6 +7,8 @@ extension CoAPOptions {
         let rooted = path.count > 0 && path[0] == UInt8(ascii: "/")
         let path = path.extracting(droppingFirst: rooted ? 1 : 0)
         if path.count == 0 { return }
+        // A byte before each segment, where its slash was, if it is not a long one.
+        reserve(path.count + 1)
         var start = 0
         for index in 0...path.count where index == path.count || path[index] == UInt8(ascii: "/") {
             add(.uriPath, path.extracting(start..<index))

@@ -21,6 +21,8 @@ public struct CoAPOptions: Equatable, Sendable {
     /// The options as on the wire (RFC 7252, 3.1), valid at any time.
     private(set) var bytes: [UInt8]
     private var lastNumber: UInt16
+    /// Which numbers there are, so that most questions for others need no search.
+    private var numbers = NumberSet()
 
     /// No options.
     public init() {
@@ -28,10 +30,25 @@ public struct CoAPOptions: Equatable, Sendable {
         lastNumber = 0
     }
 
-    /// Options that ``read(_:at:previous:)`` has found to be valid.
-    init(checked bytes: [UInt8], lastNumber: UInt16) {
-        self.bytes = bytes
-        self.lastNumber = lastNumber
+    /// The options that a message has from `start` on, which move behind them: to its end, or to the payload marker.
+    init(decoding message: Span<UInt8>, at start: inout Int) throws(CoAPFormatError) {
+        let first = start
+        lastNumber = 0
+        bytes = []
+        while let option = try Self.read(message, at: start, previous: lastNumber) {
+            lastNumber = option.number
+            numbers.insert(option.number)
+            start = option.value.upperBound
+        }
+        if start > first { bytes = [UInt8](copying: message.extracting(first..<start)) }
+    }
+
+    /// A set of option numbers. Those from 63 on count as one.
+    private struct NumberSet: Equatable, Sendable {
+        private var bits: UInt64 = 0
+        private static func bit(_ number: UInt16) -> UInt64 { 1 << UInt64(min(number, 63)) }
+        mutating func insert(_ number: UInt16) { bits |= Self.bit(number) }
+        func mayContain(_ number: UInt16) -> Bool { bits & Self.bit(number) != 0 }
     }
 
     /// Whether there are none.
@@ -71,6 +88,7 @@ public struct CoAPOptions: Equatable, Sendable {
 
     /// Removes all options of this number.
     public mutating func remove(_ number: CoAPOptionNumber) {
+        guard contains(number) else { return }
         var rest = CoAPOptions()
         var cursor = Cursor()
         while let range = next(&cursor) {
@@ -88,7 +106,11 @@ public struct CoAPOptions: Equatable, Sendable {
         length.appendExtension(to: &bytes)
         bytes.append(value)
         lastNumber = number
+        numbers.insert(number)
     }
+
+    /// Makes room for so many bytes more.
+    mutating func reserve(_ count: Int) { bytes.reserveCapacity(bytes.count + count) }
 
     // MARK: Reading
 
@@ -161,8 +183,11 @@ public struct CoAPOptions: Equatable, Sendable {
     }
 
     private func firstRange(_ number: CoAPOptionNumber) -> Range<Int>? {
+        guard numbers.mayContain(number.rawValue) else { return nil }
         var cursor = Cursor()
-        while let value = next(&cursor) { if cursor.number == number.rawValue { return value } }
+        while let value = next(&cursor), cursor.number <= number.rawValue {
+            if cursor.number == number.rawValue { return value }
+        }
         return nil
     }
 
@@ -179,6 +204,10 @@ public struct CoAPOptions: Equatable, Sendable {
     ) throws(CoAPFormatError) -> Field? {
         guard offset < bytes.count, bytes[offset] != 0xFF else { return nil }
         var next = offset + 1
+        let (short, shortLength) = (Int(bytes[offset] >> 4), Int(bytes[offset] & 0x0F))
+        if short < 13, shortLength < 13, bytes.count - next >= shortLength, previous < 65_000 {
+            return Field(number: previous &+ UInt16(truncatingIfNeeded: short), value: next..<next + shortLength)
+        }
         let delta = try extended(bytes[offset] >> 4, bytes, at: &next, option: offset)
         let length = try extended(bytes[offset] & 0x0F, bytes, at: &next, option: offset)
         let number = Int(previous) + delta

@@ -21,7 +21,7 @@
     @inlinable public var isFull: Bool { used >= limit }
 
     /// Appends `element`; returns whether there was room for it.
-    @inlinable public mutating func enqueue(_ element: Element) -> Bool {
+    @inlinable public mutating func enqueue(_ element: consuming Element) -> Bool {
         guard !isFull else { return false }
         if used == ring.count { grow() }
         ring[slot(used)] = element
