@@ -91,6 +91,7 @@ bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel be
 
 .PHONY: fuzz
 fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls, mqtt or coap, FUZZ_SECONDS=60)
+	@touch Fuzz/Package.swift # A file that was added elsewhere is not seen otherwise.
 	library=$$(ls "$$(dirname "$$(readlink -f "$$(command -v $(SWIFT))")")"/../lib/clang/*/lib/linux/libclang_rt.fuzzer_no_main-$$(uname -m).a); \
 	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ) --sanitize=address -Xswiftc -sanitize-coverage=edge,inline-8bit-counters \
 		-Xswiftc -use-ld=lld -Xlinker "$$library" -Xlinker -lstdc++
@@ -99,6 +100,7 @@ fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls, mqt
 
 .PHONY: model
 model: install ## Ten million random events against the model of MQTT's QoS rules
+	@touch Fuzz/Package.swift
 	$(SWIFT) build -c release --package-path Fuzz --product model-mqtt -Xswiftc -enable-testing
 	Fuzz/.build/release/model-mqtt
 

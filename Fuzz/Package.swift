@@ -6,18 +6,19 @@ let package = Package(
     name: "apus-fuzz",
     dependencies: [.package(name: "apus", path: "..")],
     targets: [
+        .target(name: "FuzzDriver"),
         .executableTarget(
             name: "fuzz-tls",
-            dependencies: [.product(name: "SecureTransport", package: "apus")]
+            dependencies: ["FuzzDriver", .product(name: "SecureTransport", package: "apus")]
         ),
         .executableTarget(
             name: "fuzz-mqtt",
-            dependencies: [.product(name: "MQTTClient", package: "apus")]
+            dependencies: ["FuzzDriver", .product(name: "MQTTClient", package: "apus")]
         ),
         .executableTarget(
             name: "fuzz-coap",
             dependencies: [
-                .product(name: "CoAPClient", package: "apus"), .product(name: "SAL", package: "apus"),
+                "FuzzDriver", .product(name: "CoAPClient", package: "apus"), .product(name: "SAL", package: "apus"),
             ]
         ),
         .executableTarget(

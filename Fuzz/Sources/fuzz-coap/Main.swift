@@ -1,36 +1,99 @@
 // What a server may send, and what it may not, to the parsers of CoAP: messages, link documents, and URLs with references against them. What is read is composed and read
-// again.
+// again. And to a session with requests of all kinds under way, over datagrams and over a stream.
 //
-// The input's first byte chooses the parser.
+// The input's first byte chooses.
 import CoAPClient
-import Glibc
+import FuzzDriver
 import SAL
 
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ argumentCount: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
-@main enum Main {
-    static func main() {
-        var (count, arguments) = (CommandLine.argc, CommandLine.unsafeArgv)
-        exit(runFuzzer(&count, &arguments) { fuzz($0, $1) })
-    }
-}
+@main enum Main { static func main() { runFuzzer { fuzz($0, $1) } } }
 
 private let base = CoAPURL("coaps+tcp://[2001:db8::1]:7/a/b?c")
 
 private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     guard let data, size > 1 else { return 0 }
     let input = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
-    switch data[0] % 3 {
+    switch data[0] % 5 {
     case 0: fuzzMessage(input)
     case 1: fuzzLinks(input)
-    default: fuzzURL(input)
+    case 2: fuzzURL(input)
+    case 3: fuzzSession(CoAPSession(sessionConfiguration, seed: CoAPSeed(1, 2)), input, isStream: false)
+    default: fuzzSession(CoAPSession(overStreams: sessionConfiguration, seed: CoAPSeed(1, 2)), input, isStream: true)
     }
     return 0
+}
+
+private let sessionConfiguration: CoAPConfiguration = {
+    var configuration = CoAPConfiguration()
+    configuration.requestLimit = 8
+    configuration.outstandingLimit = 4
+    configuration.blockBytes = 16
+    configuration.maximumBodyBytes = 256
+    configuration.maximumStreamMessageBytes = 1_200
+    configuration.tokenBytes = 2
+    return configuration
+}()
+
+/// Each piece of the input starts with a byte: below 224 how long it is, which is what arrives, with the token and message ID of the last request in it if its second byte is
+/// odd; above that it is what the client does. However it goes, each request ends once.
+private func fuzzSession(_ session: consuming CoAPSession, _ input: [UInt8], isStream: Bool) {
+    var now = Duration.seconds(1)
+    var last: [UInt8] = []
+    var open: Set<CoAPExchangeID> = []
+    var left = input[...]
+    var isOver = false
+    func drain(_ session: inout CoAPSession) {
+        while let output = session.nextOutput() {
+            switch output {
+            case .transmit(let bytes): last = bytes
+            case .finished(let id, _): guard open.remove(id) != nil else { fatalError("ended twice") }
+            case .notification(let id, _), .stale(let id): guard open.contains(id) else { fatalError("notified after its end") }
+            case .disconnect: isOver = true
+            }
+        }
+        if isOver {
+            isOver = false
+            session.transportClosed()
+            session.transportOpened(at: now)
+            drain(&session)
+        }
+    }
+    session.transportOpened(at: now)
+    drain(&session)
+    while let first = left.popFirst() {
+        var options = CoAPOptions()
+        switch first {
+        case 224..<240:
+            if first & 1 != 0 { options.observe = 0 }
+            options.add(.uriPath, [first])
+            let payload = [UInt8](repeating: first, count: first & 2 == 0 ? 0 : 50)
+            let method = first & 4 == 0 ? CoAPCode.get : .post
+            let request = CoAPRequest(method, options: options, payload: payload, isConfirmable: first & 8 == 0)
+            if let id = try? session.send(request, at: now) { open.insert(id) }
+        case 240: if let id = try? session.ping(at: now) { open.insert(id) }
+        case 241: if let id = open.first { session.cancel(id, at: now) }
+        case 242...250:
+            now += .seconds(Int64(first - 241) * 20)
+            session.handleTimeout(at: now)
+        case 251...:
+            session.transportClosed()
+            session.transportOpened(at: now)
+        default:
+            var piece = Array(left.prefix(Int(first)))
+            left = left.dropFirst(piece.count)
+            if piece.count > 8, piece[1] & 1 != 0, last.count >= 6, !isStream {
+                // An answer to the last request.
+                piece[0] = 0x42 | piece[0] & 0x30
+                for index in 2..<6 { piece[index] = last[index] }
+            }
+            if isStream { session.receive(stream: piece.span, at: now) } else { session.receive(piece.span, at: now) }
+        }
+        drain(&session)
+        guard open.count == session.requestCount else { fatalError("a request is lost") }
+    }
+    session.failAll(.closed)
+    drain(&session)
+    guard open.isEmpty, session.requestCount == 0 else { fatalError("a request has no end") }
 }
 
 private func fuzzMessage(_ input: [UInt8]) {

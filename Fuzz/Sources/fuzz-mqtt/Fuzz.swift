@@ -2,7 +2,7 @@
 //
 // The input's first byte chooses the version and what the session has under way. Each of the following pieces starts with its length; it is what arrives, in one
 // piece or cut in two. Between them the session does what a client does.
-import Glibc
+import FuzzDriver
 
 @testable import MQTTClient
 
@@ -37,19 +37,7 @@ private func start(_ choice: UInt8) -> MQTTSession {
     return session
 }
 
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ argumentCount: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
-@main enum Main {
-    static func main() {
-        var (count, arguments) = (CommandLine.argc, CommandLine.unsafeArgv)
-        exit(runFuzzer(&count, &arguments) { fuzz($0, $1) })
-    }
-}
+@main enum Main { static func main() { runFuzzer { fuzz($0, $1) } } }
 
 private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     guard let data, size > 1 else { return 0 }

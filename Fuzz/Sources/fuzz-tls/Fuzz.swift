@@ -2,7 +2,7 @@
 //
 // The input's first byte chooses the role that is attacked, streams or datagrams, and a kind of handshake; its second byte the piece of the other end's conversation that is
 // changed. The rest is what comes in its place, or, if its first bit is set, pairs of a place and a value to change the piece by.
-import Glibc
+import FuzzDriver
 
 @testable import SecureTransport
 
@@ -83,19 +83,7 @@ private final class End {
     }
 }
 
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ argumentCount: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ body: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
-@main enum Main {
-    static func main() {
-        var (count, arguments) = (CommandLine.argc, CommandLine.unsafeArgv)
-        exit(runFuzzer(&count, &arguments) { fuzz($0, $1) })
-    }
-}
+@main enum Main { static func main() { runFuzzer { fuzz($0, $1) } } }
 
 private func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     guard count > 3 else { return 0 }
