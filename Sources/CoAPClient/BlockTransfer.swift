@@ -21,11 +21,14 @@ final class BlockTransfer {
     private(set) var isUploading: Bool
     private var uploaded = 0
     private var sizeExponent: UInt8
+    /// How many blocks a message with several of them has.
+    private let bulkBlocks: Int
 
     // The response's body.
     private var response: CoAPResponse?
     private var received: [UInt8] = []
     private var downloadExponent: UInt8
+    private let largestExponent: UInt8
 
     /// The transfer of a request; it begins with the request's body if `isUploading`.
     init(
@@ -34,6 +37,8 @@ final class BlockTransfer {
         body: [UInt8],
         isUploading: Bool,
         sizeExponent: UInt8,
+        bulkBlocks: Int = 1,
+        downloadExponent: UInt8,
         limits configuration: CoAPConfiguration
     ) {
         self.options = options
@@ -43,12 +48,17 @@ final class BlockTransfer {
         isFetch = method == .fetch
         self.isUploading = isUploading
         self.sizeExponent = sizeExponent
-        downloadExponent = configuration.blockExponent
+        self.bulkBlocks = bulkBlocks
+        self.downloadExponent = downloadExponent
+        largestExponent = max(downloadExponent, CoAPBlock.largestExponent)
         bodyLimit = configuration.maximumBodyBytes
         restartsLeft = configuration.bodyRestarts
     }
 
-    private var blockBytes: Int { CoAPBlock.byteCount(sizeExponent) }
+    /// How many bytes of the request's body a message has.
+    private var blockBytes: Int {
+        CoAPBlock.byteCount(sizeExponent) * (sizeExponent == CoAPBlock.bulkExponent ? bulkBlocks : 1)
+    }
     private var isLastBlock: Bool { uploaded + blockBytes >= body.count }
 
     // MARK: The next message
@@ -106,6 +116,14 @@ final class BlockTransfer {
         return .next
     }
 
+    /// Whether a block may have so many bytes.
+    private func fits(_ count: Int, _ block: CoAPBlock) -> Bool {
+        if block.sizeExponent == CoAPBlock.bulkExponent {
+            return !block.hasMore || count > 0 && count % block.byteCount == 0
+        }
+        return block.hasMore ? count == block.byteCount : count <= block.byteCount
+    }
+
     private func download(_ response: CoAPResponse) -> Step {
         guard response.code.isSuccess, let block = response.options.block2 else {
             var response = response
@@ -120,8 +138,7 @@ final class BlockTransfer {
             received = []
             if block.number > 0 { return .next }
         }
-        guard block.sizeExponent <= CoAPBlock.largestExponent, block.offset == received.count,
-            block.hasMore ? response.payload.count == block.byteCount : response.payload.count <= block.byteCount
+        guard block.sizeExponent <= largestExponent, block.offset == received.count, fits(response.payload.count, block)
         else { return .finished(.failure(.unexpectedBlock)) }
         let total = max(received.count + response.payload.count, Int(response.options.uint(.size2) ?? 0))
         guard total <= bodyLimit else { return .finished(.failure(.bodyTooLarge(bytes: total, limit: bodyLimit))) }

@@ -22,6 +22,10 @@ public struct CoAPConfiguration: Sendable {
     public var tokenBytes = 4
     /// The largest request that is sent, in bytes (RFC 7252, 4.6).
     public var maximumMessageBytes = 1_152
+    #if !hasFeature(Embedded)
+    /// The largest message that is taken from a byte stream, in bytes, and the largest that is sent into one, if the peer takes it (RFC 8323, 5.3.1). A longer body goes in blocks.
+    public var maximumStreamMessageBytes = 66_688
+    #endif
     /// The size of the blocks that a larger body is sent and asked for in: 16, 32, 64, up to 1,024 bytes; another number counts as the next smaller of these. The server
     /// may make them smaller (RFC 7959, 2.2).
     public var blockBytes = 1_024

@@ -1,7 +1,7 @@
 public import Kernel
 public import SAL
 
-/// A CoAP client with callbacks, for a run loop: it opens a datagram socket over a `Network` when there is something to send,
+/// A CoAP client with callbacks, for a run loop: it opens a datagram socket, or on Linux a stream, when there is something to send,
 /// and opens it again when the network loses it. Firmware uses it as it is; on Linux `CoAPClient` puts `async` on top.
 ///
 /// An open socket keeps it alive, so call ``close()`` in the end.
@@ -20,16 +20,33 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
 
     private enum State {
         case idle
-        case opening(any DatagramSocket)
-        case open(any DatagramSocket)
+        case opening(Socket)
+        case open(Socket)
+        #if !hasFeature(Embedded)
+        /// The stream was told to close.
+        case closing
+        #endif
         case closed
+    }
+
+    private enum Way {
+        case datagrams(any DatagramNetwork)
+        #if !hasFeature(Embedded)
+        case streams(any Network)
+        #endif
+    }
+
+    private enum Socket {
+        case datagrams(any DatagramSocket)
+        #if !hasFeature(Embedded)
+        case stream(any ByteStream)
+        #endif
     }
 
     /// The peer.
     public let endpoint: Endpoint
-    /// The way to it.
-    public let network: any DatagramNetwork
-    private let loop: EventLoop
+    private let way: Way
+    let loop: EventLoop
     // Nothing that the session calls comes back to it, nor do the queues below; so nobody looks whether something does.
     @safe @exclusivity(unchecked) private var session: CoAPSession
     private var state = State.idle
@@ -38,8 +55,14 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     private let timer: Timer
     private let turnEnd: EndOfTurn
     private var isDraining = false
-    /// Whether this socket was used: only then is another one opened when it breaks, so that none breaks in a circle.
+    /// Whether this socket was used, or this stream has brought something: only then is another one opened when it breaks, so that none breaks in a circle.
     private var hasTransmitted = false
+    #if !hasFeature(Embedded)
+    /// What the stream has not taken yet.
+    private var unsent = ByteQueue()
+    /// Before then the peer wants no other connection.
+    private var opensAt = Duration.zero
+    #endif
     /// What the network said since the peer was last heard.
     private var lastError: SocketError?
 
@@ -53,7 +76,7 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         seed: CoAPSeed
     ) {
         self.endpoint = endpoint
-        self.network = network
+        way = .datagrams(network)
         loop = network.loop
         timer = Timer(on: loop)
         turnEnd = EndOfTurn(on: loop)
@@ -64,6 +87,23 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         )
         session = CoAPSession(configuration, seed: seed)
     }
+
+    #if !hasFeature(Embedded)
+    /// A client for the peer at `endpoint` over streams: TCP, or TLS with the application protocol `coap` (RFC 8323). Nothing is opened yet.
+    public init(
+        to endpoint: Endpoint,
+        overStreams network: any Network,
+        configuration: CoAPConfiguration = CoAPConfiguration(),
+        seed: CoAPSeed
+    ) {
+        self.endpoint = endpoint
+        way = .streams(network)
+        loop = network.loop
+        timer = Timer(on: loop)
+        turnEnd = EndOfTurn(on: loop)
+        session = CoAPSession(overStreams: configuration, seed: seed)
+    }
+    #endif
 
     /// How many requests are not finished.
     public var requestCount: Int { session.requestCount }
@@ -82,7 +122,15 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         timeout: Duration? = nil,
         completion: @escaping Completion
     ) throws(CoAPError) -> CoAPExchangeID {
-        try start(request, timeout, completion, nil)
+        try start(completion, nil) { session, now throws(CoAPError) in
+            try session.send(request, timeout: timeout, at: now)
+        }
+    }
+
+    /// Asks the peer whether it is there, as ``CoAPSession/ping(timeout:at:)`` says.
+    @discardableResult
+    public func ping(timeout: Duration? = nil, completion: @escaping Completion) throws(CoAPError) -> CoAPExchangeID {
+        try start(completion, nil) { session, now throws(CoAPError) in try session.ping(timeout: timeout, at: now) }
     }
 
     /// Observes the resource of a request, GET or FETCH (RFC 7641): `notified` is called with how it is now, and each time that it has changed; not with each state that it
@@ -97,17 +145,19 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     ) throws(CoAPError) -> CoAPExchangeID {
         var request = request
         request.options.observe = 0
-        return try start(request, timeout, completion, notified)
+        return try start(completion, notified) { session, now throws(CoAPError) in
+            try session.send(request, timeout: timeout, at: now)
+        }
     }
 
+    @inline(__always)
     private func start(
-        _ request: CoAPRequest,
-        _ timeout: Duration?,
         _ completion: @escaping Completion,
-        _ notified: Notified?
+        _ notified: Notified?,
+        _ begin: (inout CoAPSession, Duration) throws(CoAPError) -> CoAPExchangeID
     ) throws(CoAPError) -> CoAPExchangeID {
         if case .closed = state { throw .closed }
-        let id = try session.send(request, timeout: timeout, at: loop.now)
+        let id = try begin(&session, loop.now)
         while users.count <= id.place { users.append(nil) }
         users[id.place] = User(id: id, completion: completion, notified: notified)
         if case .idle = state { open() }
@@ -124,13 +174,14 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     /// Closes for good. What is to be sent now is: that an observation has ended, for instance. Requests that are not finished fail with ``CoAPError/closed``, from inside
     /// this call.
     public func close() {
+        #if !hasFeature(Embedded)
+        session.releaseStream()
+        #endif
         drain()
         switch state {
-        case .idle: break
-        case .opening(let socket), .open(let socket):
-            socket.handler = nil
-            socket.close()
+        case .opening(let socket), .open(let socket): close(socket)
         case .closed: return
+        default: break
         }
         state = .closed
         session.transportClosed()
@@ -143,10 +194,35 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
     private func open() {
         hasTransmitted = false
         let deadline = loop.now + session.configuration.openTimeout
-        state = .opening(network.openDatagrams(to: endpoint, deadline: deadline, handler: self))
+        switch way {
+        case .datagrams(let network):
+            state = .opening(.datagrams(network.openDatagrams(to: endpoint, deadline: deadline, handler: self)))
+        #if !hasFeature(Embedded)
+        case .streams(let network):
+            if opensAt > loop.now { return }
+            // A peer that ends each connection is not asked in a circle.
+            opensAt = loop.now + .seconds(1)
+            state = .opening(.stream(network.connect(to: endpoint, deadline: deadline, handler: self)))
+        #endif
+        }
     }
 
-    /// The socket is ready: part of `DatagramHandler`.
+    private var isStream: Bool { if case .datagrams = way { false } else { true } }
+
+    private func close(_ socket: Socket) {
+        switch socket {
+        case .datagrams(let socket):
+            socket.handler = nil
+            socket.close()
+        #if !hasFeature(Embedded)
+        case .stream(let stream):
+            stream.handler = nil
+            stream.close()
+        #endif
+        }
+    }
+
+    /// The socket is ready: part of `DatagramHandler` and of `ByteStreamHandler`.
     public func opened() {
         guard case .opening(let socket) = state else { return }
         state = .open(socket)
@@ -162,12 +238,20 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         drain()
     }
 
-    /// The socket is over: part of `DatagramHandler`. Requests live on in the next one, unless there is none to be had.
+    /// The socket is over: part of `DatagramHandler` and of `ByteStreamHandler`. Requests live on in the next one, unless there is none to be had.
     public func closed(_ error: SocketError?) {
         let error = error ?? .closed
+        #if !hasFeature(Embedded)
+        unsent.removeAll()
+        #endif
         switch state {
         case .idle, .closed: return
-        case .open where hasTransmitted && error.isTransient:
+        #if !hasFeature(Embedded)
+        case .closing:
+            state = .idle
+            if session.requestCount > 0 { open() }
+        #endif
+        case .open where hasTransmitted && (error.isTransient || isStream && error == .closed):
             state = .idle
             lastError = error
             session.transportClosed()
@@ -180,15 +264,21 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         drain()
     }
 
-    private func transmit(_ datagram: [UInt8]) {
+    private func transmit(_ bytes: [UInt8]) {
         guard case .open(let socket) = state else { return }
-        hasTransmitted = true
-        do throws(SocketError) {
-            try socket.send(datagram.span, to: nil)
-        } catch {
-            // What may pass is as good as a lost datagram: the retransmission is the next try.
-            lastError = error
-            if !error.isTransient { session.transmissionFailed(datagram, error, at: loop.now) }
+        switch socket {
+        case .datagrams(let socket):
+            hasTransmitted = true
+            do throws(SocketError) {
+                try socket.send(bytes.span, to: nil)
+            } catch {
+                // What may pass is as good as a lost datagram: the retransmission is the next try.
+                lastError = error
+                if !error.isTransient { session.transmissionFailed(bytes, error, at: loop.now) }
+            }
+        #if !hasFeature(Embedded)
+        case .stream(let stream): transmit(bytes, stream)
+        #endif
         }
     }
 
@@ -211,6 +301,9 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
             case .finished(let id, let result): complete(id, result)
             case .notification(let id, let response): notify(id, response)
             case .stale(let id): notify(id, nil)
+            #if !hasFeature(Embedded)
+            case .disconnect(let holdOff): disconnect(holdOff)
+            #endif
             }
         }
         isDraining = false
@@ -231,16 +324,67 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         }
     }
 
+    #if !hasFeature(Embedded)
+    // MARK: Streams
+
+    private func transmit(_ bytes: [UInt8], _ stream: any ByteStream) {
+        let count = unsent.isEmpty ? stream.send(bytes.span) : 0
+        guard count < bytes.count else { return }
+        if unsent.isEmpty { session.streamFilled(true, at: loop.now) }
+        unsent.append(bytes.span.extracting(droppingFirst: count))
+    }
+
+    /// Bytes arrived: part of `ByteStreamHandler`.
+    public func received(_ bytes: Span<UInt8>) -> Int {
+        guard case .open = state else { return bytes.count }
+        hasTransmitted = true
+        lastError = nil
+        session.receive(stream: bytes, at: loop.now)
+        drain()
+        return bytes.count
+    }
+
+    /// There is room to send again: part of `ByteStreamHandler`.
+    public func writable() {
+        guard case .open(.stream(let stream)) = state, !unsent.isEmpty else { return }
+        let count = unsent.withSpan { stream.send($0) }
+        unsent.removeFirst(count)
+        guard unsent.isEmpty else { return }
+        session.streamFilled(false, at: loop.now)
+        drain()
+    }
+
+    /// Closes the stream behind what was sent; another one is opened when there is something to send, though not before the peer wants it.
+    private func disconnect(_ holdOff: Duration?) {
+        guard case .open(.stream(let stream)) = state else { return }
+        if let holdOff { opensAt = max(opensAt, loop.now + holdOff) }
+        state = .closing
+        session.transportClosed()
+        stream.close()
+    }
+    #endif
+
     /// A deadline may move later; the timer is only moved when it would come too late.
     private func setTimer() {
-        guard !session.isIdle, let deadline = session.deadline else { return timer.stop() }
+        var next = session.isIdle ? nil : session.deadline
+        #if !hasFeature(Embedded)
+        if case .idle = state, session.requestCount > 0, opensAt > loop.now { next = min(next ?? opensAt, opensAt) }
+        #endif
+        guard let deadline = next else { return timer.stop() }
         if let running = timer.deadline, running <= deadline { return }
         timer.start(at: deadline, handler: self)
     }
 
     /// A deadline has passed: part of `TimerHandler`.
     public func timerFired(_ timer: Timer) {
+        #if !hasFeature(Embedded)
+        if case .idle = state, session.requestCount > 0 { open() }
+        #endif
         session.handleTimeout(at: loop.now)
         drain()
     }
 }
+
+#if !hasFeature(Embedded)
+extension CoAPConnection: ByteStreamHandler {}
+#endif

@@ -36,8 +36,15 @@ public enum CoAPError: Error, Equatable, Sendable {
     case cancelled
     /// The client was closed on this side.
     case closed
-    /// The datagram socket below failed.
+    /// The socket below failed.
     case transport(SocketError)
+    /// The connection ended between the request and its response; whether the server has acted on it is not known.
+    case connectionLost
+    /// The peer aborted the connection, with this diagnostic text (RFC 8323, 5.6).
+    case aborted(diagnostic: [UInt8])
+    /// The connection was aborted because the peer does not keep to the protocol of streams (RFC 8323): what it sends is no message, is
+    /// too long, or has an option that must be understood and is not.
+    case protocolViolation
 }
 
 /// What makes a datagram not a CoAP message (RFC 7252, 3). The peer is told by a Reset message where that is due.
@@ -61,6 +68,8 @@ public enum CoAPFormatError: Error, Equatable, Sendable {
     case optionNumberTooLarge(offset: Int)
     /// A payload marker without a payload.
     case emptyPayload
+    /// A message of a byte stream that is longer than what is taken.
+    case messageTooLong(bytes: Int)
 }
 
 /// What makes a document not one of links, or a link one that cannot be written (RFC 6690, 2). Offsets count bytes.

@@ -14,7 +14,7 @@ extension CoAPSession {
         // The time that the user gave is that of the registration.
         exchange.deadline = nil
         exchange.giveUpAt = nil
-        guard exchange.observation?.take(response.options, at: now) == true else {
+        guard exchange.observation?.take(response.options, isInOrder: isStreamed, at: now) == true else {
             counters.reordered += 1
             return true
         }
@@ -31,7 +31,7 @@ extension CoAPSession {
 
     /// Fetches the blocks behind the first, which a notification was, by a request with a token of its own (RFC 7959, 3.4).
     private mutating func fetchRest(of exchange: Exchange, _ first: CoAPResponse) {
-        guard let request = exchange.request, !exchanges.isFull else { return counters.lostNotifications += 1 }
+        guard let request = request(of: exchange), !exchanges.isFull else { return counters.lostNotifications += 1 }
         let fetch = hide(exchange, as: .observation(exchange.id), exchange.datagram)
         fetch.state = .acknowledged
         fetch.transfer = BlockTransfer(
@@ -40,6 +40,7 @@ extension CoAPSession {
             body: request.payload,
             isUploading: false,
             sizeExponent: configuration.blockExponent,
+            downloadExponent: downloadExponent,
             limits: configuration
         )
         exchange.observation?.fetch = fetch.id
@@ -78,12 +79,12 @@ extension CoAPSession {
     mutating func deregister(_ id: CoAPExchangeID) -> Bool {
         guard isTransportOpen, let exchange = exchanges[id], exchange.audience == .user,
             exchange.observation?.isRegistered == true || exchange.isRefreshing,
-            var message = exchange.request, !exchanges.isFull
+            var message = request(of: exchange), !exchanges.isFull
         else { return false }
         dropFetch(of: exchange)
         finish(exchange, .failure(.cancelled))
         message.options.observe = 1
-        let last = hide(exchange, as: .nobody, message.encoded)
+        let last = hide(exchange, as: .nobody, encode(message))
         // Notifications that are under way have its token.
         last.keepsToken = true
         last.hasToken = true
@@ -97,6 +98,7 @@ extension CoAPSession {
         let hidden = Exchange(
             id: nextID(at: exchanges.nextPlace),
             token: exchange.token,
+            method: exchange.method,
             isConfirmable: exchange.isConfirmable || audience != .nobody,
             hasETag: false,
             deadline: nil,

@@ -29,7 +29,10 @@ extension CoAPSession {
     /// Acknowledgements are matched by message ID, and what response they carry by token too (RFC 7252, 5.3.2).
     private mutating func receiveAcknowledgement(_ message: CoAPMessage, at now: Duration) {
         guard let exchange = unacknowledged(message.messageID) else { return counters.unexpected += 1 }
-        if message.code == .empty { return acknowledge(exchange) }
+        if message.code == .empty {
+            // Some answer a ping so.
+            return exchange.method == .empty ? finish(exchange, .success(CoAPResponse(.empty))) : acknowledge(exchange)
+        }
         guard message.code.isResponse, message.token == exchange.token else { return counters.unexpected += 1 }
         if configuration.treatsEmptyValidAsAcknowledgement, message.code == .valid, !exchange.hasETag,
             message.options.isEmpty, message.payload.isEmpty
@@ -43,7 +46,8 @@ extension CoAPSession {
         guard message.code == .empty, let exchange = exchanges.outstanding(message.messageID) else {
             return counters.unexpected += 1
         }
-        finish(exchange, .failure(.reset))
+        // What was no request but a ping is answered by it.
+        finish(exchange, exchange.method == .empty ? .success(CoAPResponse(.empty)) : .failure(.reset))
     }
 
     /// A response in a message of its own. It acknowledges the request too, if that is still to come (RFC 7252, 5.2.2).
@@ -88,7 +92,7 @@ extension CoAPSession {
         transmitWaiting(at: now)
     }
 
-    private func result(_ message: CoAPMessage) -> Result<CoAPResponse, CoAPError> {
+    func result(_ message: CoAPMessage) -> Result<CoAPResponse, CoAPError> {
         if let number = message.options.firstUnacceptable(understood: configuration.understoodOptions) {
             return .failure(.unacceptableOption(number))
         }

@@ -24,10 +24,10 @@ extension CoAPSession {
 
     /// Starts as many of the waiting requests as may be outstanding. Those that have begun go before.
     mutating func transmitWaiting(at now: Duration) {
-        while isTransportOpen, outstandingCount < max(configuration.outstandingLimit, 1),
+        while isTransportReady, outstandingCount < max(configuration.outstandingLimit, 1),
             !stalled.isEmpty || !queued.isEmpty
         {
-            if let time = messageIDs.blockedUntil(at: now) { return wake(at: time) }
+            if !isStreamed, let time = messageIDs.blockedUntil(at: now) { return wake(at: time) }
             if let exchange = stalled.dequeue() {
                 exchange.isInLine = false
                 if case .waiting = exchange.state { transmit(exchange, at: now) }
@@ -39,23 +39,40 @@ extension CoAPSession {
 
     /// Sends a request, or its next block, with a message ID and a token of its own.
     private mutating func transmit(_ exchange: Exchange, at now: Duration) {
-        let messageID = messageIDs.take(at: now, lifetime: timeouts.exchangeLifetime)
+        #if !hasFeature(Embedded)
+        if let unprepared = exchange.unprepared {
+            exchange.unprepared = nil
+            do throws(CoAPError) { try prepare(exchange, unprepared.request) } catch {
+                return finish(exchange, .failure(error))
+            }
+        }
+        #endif
         // An observation keeps its token, which notifications under way have too.
-        if !exchange.keepsToken {
+        if !exchange.keepsToken, exchange.token.count > 0 {
             if exchange.hasToken { exchanges.removeToken(of: exchange) }
             exchange.token = unusedToken(byteCount: exchange.token.count)
             exchanges.insertToken(of: exchange)
             exchange.hasToken = true
         }
         exchange.keepsToken = exchange.observation != nil
-        exchange.messageID = messageID
-        CoAPMessage.stamp(&exchange.datagram, messageID, exchange.token)
+        if isStreamed {
+            #if !hasFeature(Embedded)
+            CoAPFrame.stamp(&exchange.datagram, exchange.token)
+            #endif
+        } else {
+            exchange.messageID = messageIDs.take(at: now, lifetime: timeouts.exchangeLifetime)
+            CoAPMessage.stamp(&exchange.datagram, exchange.messageID, exchange.token)
+        }
         output(.transmit(exchange.datagram))
-        let patience = exchange.isConfirmable ? timeouts.exchangeLifetime : configuration.nonConfirmableTimeout
+        let patience =
+            exchange.isConfirmable || isStreamed ? timeouts.exchangeLifetime : configuration.nonConfirmableTimeout
         let giveUpAt = exchange.deadline ?? now + patience
         exchange.giveUpAt = giveUpAt
         wake(at: giveUpAt)
-        if exchange.isConfirmable {
+        if isStreamed {
+            // The stream sees to it that it arrives.
+            change(exchange, to: .acknowledged)
+        } else if exchange.isConfirmable {
             let timeout = timeouts.first(random: nextJitter())
             change(exchange, to: .unacknowledged(transmissions: 1, timeout: timeout, resendAt: now + timeout))
             wake(at: now + timeout)
@@ -64,6 +81,41 @@ extension CoAPSession {
         }
         if exchange.wantsNoResponse { finish(exchange, .success(CoAPResponse(.empty))) }
     }
+
+    // MARK: Datagrams and streams
+
+    #if hasFeature(Embedded)
+    var isStreamed: Bool { false }
+    var isTransportReady: Bool { isTransportOpen }
+    var messageLimit: Int { configuration.maximumMessageBytes }
+    func encode(_ message: CoAPMessage) -> [UInt8] { message.encoded }
+
+    /// The message that an exchange has sent last.
+    func request(of exchange: Exchange) -> CoAPMessage? {
+        let datagram = exchange.datagram
+        return try? CoAPMessage(decoding: datagram.span)
+    }
+    #else
+    var isStreamed: Bool { isStream }
+    /// Whether requests can be sent.
+    var isTransportReady: Bool {
+        isTransportOpen && (!isStream || stream.isReady && !stream.isReleased && !stream.isFull)
+    }
+    /// How many bytes a message may have.
+    var messageLimit: Int { isStream ? stream.peerLimit : configuration.maximumMessageBytes }
+
+    mutating func encode(_ message: CoAPMessage) -> [UInt8] {
+        isStream ? CoAPFrame.encode(message.code, message.token, message.options, message.payload) : message.encoded
+    }
+
+    /// The message that an exchange has sent last.
+    mutating func request(of exchange: Exchange) -> CoAPMessage? {
+        let datagram = exchange.datagram
+        guard isStream else { return try? CoAPMessage(decoding: datagram.span) }
+        guard let frame = try? CoAPFrame(datagram.span) else { return nil }
+        return try? CoAPMessage(frame, in: datagram.span)
+    }
+    #endif
 
     /// Changes the state of an exchange, and with it whether its message is outstanding.
     mutating func change(_ exchange: Exchange, to state: Exchange.State) {
@@ -131,10 +183,16 @@ extension CoAPSession {
     /// Acts on a ``deadline`` that has passed; does nothing before it.
     public mutating func handleTimeout(at now: Duration) {
         guard let deadline, now >= deadline else { return }
+        #if !hasFeature(Embedded)
+        if isStream { handleStreamTimeout(at: now) }
+        #endif
         for place in exchanges.indices {
             if let exchange = exchanges[place] { handleTimeout(of: exchange, at: now) }
         }
         self.deadline = nil
+        #if !hasFeature(Embedded)
+        if isStream, let time = stream.readyDeadline { wake(at: time) }
+        #endif
         for place in exchanges.indices {
             guard let exchange = exchanges[place] else { continue }
             if let time = exchange.giveUpAt { wake(at: time) }

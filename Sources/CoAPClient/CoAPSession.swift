@@ -49,6 +49,10 @@ public struct CoAPSession: ~Copyable {
         case stale(CoAPExchangeID)
         /// A request is over.
         case finished(CoAPExchangeID, Result<CoAPResponse, CoAPError>)
+        #if !hasFeature(Embedded)
+        /// The stream is to be closed, when all that was to be transmitted is sent, and another one opened if there are requests: after so long, if the peer wants that.
+        case disconnect(holdOff: Duration?)
+        #endif
     }
 
     /// A separate response that was delivered: its copies are acknowledged too, and go no further.
@@ -58,6 +62,11 @@ public struct CoAPSession: ~Copyable {
         let forgetAt: Duration
     }
 
+    #if !hasFeature(Embedded)
+    /// Whether messages travel in a byte stream.
+    let isStream: Bool
+    var stream = CoAPStreamState()
+    #endif
     /// How the session behaves.
     public let configuration: CoAPConfiguration
     /// What it has met that was not in order.
@@ -85,6 +94,20 @@ public struct CoAPSession: ~Copyable {
 
     /// A session without a transport. All that is random about it comes from `seed`.
     public init(_ configuration: CoAPConfiguration = CoAPConfiguration(), seed: CoAPSeed) {
+        self.init(configuration, seed, isStream: false)
+    }
+
+    #if !hasFeature(Embedded)
+    /// A session over byte streams: those of TCP or TLS (RFC 8323). All that is random about it comes from `seed`.
+    public init(overStreams configuration: CoAPConfiguration = CoAPConfiguration(), seed: CoAPSeed) {
+        self.init(configuration, seed, isStream: true)
+    }
+    #endif
+
+    private init(_ configuration: CoAPConfiguration, _ seed: CoAPSeed, isStream: Bool) {
+        #if !hasFeature(Embedded)
+        self.isStream = isStream
+        #endif
         self.configuration = configuration
         timeouts = CoAPTimeouts(configuration)
         random = CoAPRandom(seed)
@@ -112,17 +135,24 @@ public struct CoAPSession: ~Copyable {
 
     // MARK: The transport
 
-    /// Datagrams can be sent from now on: what waits goes out.
+    /// Datagrams, or bytes, can be sent from now on: what waits goes out.
     public mutating func transportOpened(at now: Duration) {
         isTransportOpen = true
+        #if !hasFeature(Embedded)
+        if isStream { return openStream(at: now) }
+        #endif
         registerAll()
         deadline = now
         handleTimeout(at: now)
     }
 
-    /// Datagrams cannot be sent until the next ``transportOpened(at:)``. Requests stay, and their time goes on.
+    /// Datagrams, or bytes, cannot be sent until the next ``transportOpened(at:)``. Requests stay, and their time goes on; those that were sent over a stream and not
+    /// answered fail with ``CoAPError/connectionLost``, but for GET and FETCH, which are sent once more.
     public mutating func transportClosed() {
         isTransportOpen = false
+        #if !hasFeature(Embedded)
+        if isStream { closeStream() }
+        #endif
         // By another transport the server would not know what is meant.
         for place in exchanges.indices {
             if let exchange = exchanges[place], exchange.audience == .nobody { drop(exchange) }
@@ -152,40 +182,86 @@ public struct CoAPSession: ~Copyable {
         at now: Duration
     ) throws(CoAPError) -> CoAPExchangeID {
         try request.check()
+        try checkRoom()
+        let token = CoAPToken(bits: 0, count: min(max(configuration.tokenBytes, 2), 8))
+        let exchange = Exchange(
+            id: nextID(at: exchanges.nextPlace),
+            token: token,
+            method: request.method,
+            isConfirmable: request.isConfirmable,
+            hasETag: request.options.contains(.eTag),
+            deadline: timeout.map { now + $0 },
+            datagram: []
+        )
+        #if !hasFeature(Embedded)
+        if isStream, !isTransportReady {
+            exchange.unprepared = Exchange.Unprepared(request)
+        } else {
+            try prepare(exchange, request)
+        }
+        #else
+        try prepare(exchange, request)
+        #endif
+        // All three classes (RFC 7967, 2.1).
+        exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
+        if request.options.observe == 0 { exchange.observation = Observation() }
+        start(exchange, at: now)
+        return exchange.id
+    }
+
+    /// Asks the peer whether it is there; the response has code ``CoAPCode/empty``. Over datagrams it is a Reset to an empty message (RFC 7252, 4.3), over a stream a Pong (RFC
+    /// 8323, 5.4).
+    public mutating func ping(timeout: Duration? = nil, at now: Duration) throws(CoAPError) -> CoAPExchangeID {
+        try checkRoom()
+        let message = CoAPMessage(
+            type: .confirmable,
+            code: isStreamed ? .ping : .empty,
+            messageID: 0,
+            token: isStreamed ? CoAPToken(bits: 0, count: min(max(configuration.tokenBytes, 2), 8)) : .empty
+        )
+        let exchange = Exchange(
+            id: nextID(at: exchanges.nextPlace),
+            token: message.token,
+            method: message.code,
+            isConfirmable: true,
+            hasETag: false,
+            deadline: timeout.map { now + $0 },
+            datagram: encode(message)
+        )
+        start(exchange, at: now)
+        return exchange.id
+    }
+
+    private func checkRoom() throws(CoAPError) {
         // What the user has not asked for is bounded too: the rest of notifications, and observations that are being ended.
         guard requestCount < requestLimit, hiddenCount <= requestLimit, !exchanges.isFull else {
             throw .tooManyRequests(limit: requestLimit)
         }
-        var message = CoAPMessage(
-            type: request.isConfirmable ? .confirmable : .nonConfirmable,
-            code: request.method,
-            messageID: 0,
-            token: CoAPToken(bits: 0, count: min(max(configuration.tokenBytes, 2), 8)),
-            options: request.options,
-            payload: request.payload
-        )
-        let transfer = try upload(request, &message)
-        let limit = configuration.maximumMessageBytes
-        guard message.encodedByteCount <= limit else {
-            throw .messageTooLarge(bytes: message.encodedByteCount, limit: limit)
-        }
-        let exchange = Exchange(
-            id: nextID(at: exchanges.nextPlace),
-            token: message.token,
-            isConfirmable: request.isConfirmable,
-            hasETag: request.options.contains(.eTag),
-            deadline: timeout.map { now + $0 },
-            datagram: message.encoded
-        )
-        exchange.transfer = transfer
-        // All three classes (RFC 7967, 2.1).
-        exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
-        if request.options.observe == 0 { exchange.observation = Observation() }
+    }
+
+    private mutating func start(_ exchange: Exchange, at now: Duration) {
         exchanges.insert(exchange)
         enqueue(exchange)
         if let time = exchange.giveUpAt { wake(at: time) }
         transmitWaiting(at: now)
-        return exchange.id
+    }
+
+    /// Encodes a request, or its first block.
+    mutating func prepare(_ exchange: Exchange, _ request: CoAPRequest) throws(CoAPError) {
+        var message = CoAPMessage(
+            type: request.isConfirmable ? .confirmable : .nonConfirmable,
+            code: request.method,
+            messageID: 0,
+            token: exchange.token,
+            options: request.options,
+            payload: request.payload
+        )
+        exchange.transfer = try upload(request, &message)
+        let limit = messageLimit
+        guard message.encodedByteCount <= limit else {
+            throw .messageTooLarge(bytes: message.encodedByteCount, limit: limit)
+        }
+        exchange.datagram = encode(message)
     }
 
     /// Ends a request with ``CoAPError/cancelled``, unless it is over. A response that still comes is rejected; the server of an observed resource is asked to forget it

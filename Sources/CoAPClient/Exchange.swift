@@ -38,6 +38,7 @@ extension CoAPSession {
         var wantsNoResponse = false
         /// Drawn when it goes out, as the message ID is.
         var token: CoAPToken
+        let method: CoAPCode
         let isConfirmable: Bool
         let hasETag: Bool
         /// The time that the user gives it.
@@ -48,6 +49,17 @@ extension CoAPSession {
         var messageID: UInt16 = 0
         /// What is transmitted. Only the session changes it, and nothing that it calls meanwhile; so nobody looks whether something does.
         @safe @exclusivity(unchecked) var datagram: [UInt8]
+        #if !hasFeature(Embedded)
+        /// The request, until it is known how large the messages of the stream may be.
+        var unprepared: Unprepared?
+        /// Whether it was sent over a connection that ended without a response.
+        var wasLost = false
+
+        final class Unprepared {
+            let request: CoAPRequest
+            init(_ request: CoAPRequest) { self.request = request }
+        }
+        #endif
         /// The rest of the request, or of the response, if one message does not hold it.
         var transfer: BlockTransfer?
         /// What it observes.
@@ -61,6 +73,7 @@ extension CoAPSession {
         init(
             id: CoAPExchangeID,
             token: CoAPToken,
+            method: CoAPCode,
             isConfirmable: Bool,
             hasETag: Bool,
             deadline: Duration?,
@@ -68,6 +81,7 @@ extension CoAPSession {
         ) {
             self.id = id
             self.token = token
+            self.method = method
             self.isConfirmable = isConfirmable
             self.hasETag = hasETag
             self.deadline = deadline
@@ -82,12 +96,6 @@ extension CoAPSession {
             guard case .observing = state, let observation, let staleAt = observation.staleAt else { return nil }
             // Drawn with the token, so that not all clients ask at once.
             return staleAt + .milliseconds(5_000 + 40 * Int64(token[0]))
-        }
-
-        /// The message that was sent last.
-        var request: CoAPMessage? {
-            let datagram = datagram
-            return try? CoAPMessage(decoding: datagram.span)
         }
 
         /// Whether it waits to send its next block.

@@ -13,9 +13,11 @@ final class Observation {
     private(set) var staleAt: Duration?
 
     /// Takes a notification; `false` if a newer one has come before it (RFC 7641, 3.4).
-    func take(_ options: CoAPOptions, at now: Duration) -> Bool {
+    ///
+    /// What a byte stream brings is in order (RFC 8323, 7.1).
+    func take(_ options: CoAPOptions, isInOrder: Bool, at now: Duration) -> Bool {
         let next = options.observe ?? 0
-        if isRegistered {
+        if isRegistered, !isInOrder {
             let isNewer = next != number && (next &- number) & 0xFF_FFFF < 0x80_0000
             guard isNewer || now > receivedAt + .seconds(128) else { return false }
         }

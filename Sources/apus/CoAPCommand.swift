@@ -6,7 +6,7 @@ internal import SecureTransport
 
 private let methods: [String: CoAPCode] = [
     "get": .get, "post": .post, "put": .put, "delete": .delete, "fetch": .fetch, "patch": .patch, "ipatch": .iPatch,
-    "observe": .get, "discover": .get,
+    "observe": .get, "discover": .get, "ping": .empty,
 ]
 
 private let formats: [String: CoAPContentFormat] = [
@@ -16,11 +16,12 @@ private let formats: [String: CoAPContentFormat] = [
 
 let coapCommand = Command(
     "coap",
-    "Ask a CoAP server: get, put, post, delete, fetch, patch, ipatch, observe, discover.",
+    "Ask a CoAP server: get, put, post, delete, fetch, patch, ipatch, observe, discover, ping.",
     usage: "METHOD URL [FILTER ...] [OPTIONS]",
     notes: """
-        URL is coap://HOST[:PORT]/PATH[?QUERY], or coaps:// with --psk or --cafile. 'observe' prints how the resource is each time that it has
+        URL is coap://HOST[:PORT]/PATH[?QUERY], or coaps:// with --psk or --cafile; over TCP they are coap+tcp:// and coaps+tcp://. 'observe' prints how the resource is each time that it has
         changed, until -C, -B or Ctrl-C. 'discover' prints a line for each link at /.well-known/core that all filters choose, such as rt=temp*.
+        'ping' asks whether the server is there.
         A FORMAT is a number, or one of text, link, xml, binary, exi, json, cbor. The status is 0 after a response of success, 4 or 5 after one
         of these classes, 27 when the time of -B is over, and 1 after any other error.
         """,
@@ -35,11 +36,11 @@ let coapCommand = Command(
         Option("o", "output", value: "FILE", "Write the payload into a file."),
         Option("v", "verbose", "Tell codes and options on the standard error."),
         Option(nil, "modem", value: "DEVICE", "Reach the server through the ESP-AT modem at this serial device."),
-        Option(nil, "cafile", value: "FILE", "DTLS: the certificates that are trusted, PEM."),
-        Option(nil, "cert", value: "FILE", "DTLS: the client's certificate, PEM."),
-        Option(nil, "key", value: "FILE", "DTLS: the client's private key, PEM."),
-        Option(nil, "psk", value: "HEX", "DTLS: the pre-shared key in hexadecimal."),
-        Option(nil, "psk-identity", value: "NAME", "DTLS: the identity for the pre-shared key."),
+        Option(nil, "cafile", value: "FILE", "DTLS and TLS: the certificates that are trusted, PEM."),
+        Option(nil, "cert", value: "FILE", "DTLS and TLS: the client's certificate, PEM."),
+        Option(nil, "key", value: "FILE", "DTLS and TLS: the client's private key, PEM."),
+        Option(nil, "psk", value: "HEX", "DTLS and TLS: the pre-shared key in hexadecimal."),
+        Option(nil, "psk-identity", value: "NAME", "DTLS and TLS: the identity for the pre-shared key."),
         Option(nil, "quiet", "Print no errors."),
     ]
 ) { arguments in
@@ -52,9 +53,6 @@ let coapCommand = Command(
     let url: CoAPURL
     do throws(CoAPError) { url = try CoAPURL(parsing: text.utf8.span) } catch {
         throw UsageError("'\(text)' is no URL of CoAP: \(sentence(for: error))")
-    }
-    guard !url.scheme.isStream else {
-        throw UsageError("CoAP over TCP cannot be asked yet; try \(url.isSecure ? "coaps" : "coap")://")
     }
     var request = CoAPRequest(method, options: url.options, isConfirmable: !arguments.has("non-confirmable"))
     if ["message", "file", "stdin-file", "null-message"].contains(where: arguments.has) {
@@ -84,6 +82,12 @@ let coapCommand = Command(
     let filters = operands.dropFirst().compactMap { CoAPLinkFilter($0.utf8.span) }
     let ready = request
     let status = try await withTimeout(arguments) {
+        if verb == "ping" {
+            let start = ContinuousClock.now
+            try await client.ping()
+            Console.print("\(url.endpoint) answers after \(milliseconds(since: start)) ms")
+            return 0
+        }
         if verb == "observe" {
             var left = limit
             var status: Int32 = 0
@@ -116,15 +120,24 @@ private func connect(
     _ configuration: CoAPConfiguration
 ) async throws -> CoAPClient {
     let loop = EventLoop.start()
-    var network: any DatagramNetwork = LinuxNetwork(loop: loop)
+    var network: any Network & DatagramNetwork = LinuxNetwork(loop: loop)
     if let modem = arguments["modem"] { network = try await openModem(modem, loop: loop) }
-    if url.isSecure {
-        guard let tls = try tlsConfiguration(arguments) else {
-            throw UsageError("coaps:// needs --psk and --psk-identity, or --cafile")
-        }
-        network = try SecureDatagramNetwork(over: network, tls)
+    guard url.isSecure else {
+        return url.scheme.isStream
+            ? CoAPClient(to: url.endpoint, overStreams: network, configuration: configuration)
+            : CoAPClient(to: url.endpoint, over: network, configuration: configuration)
     }
-    return CoAPClient(to: url.endpoint, over: network, configuration: configuration)
+    guard var tls = try tlsConfiguration(arguments) else {
+        throw UsageError("coaps:// and coaps+tcp:// need --psk and --psk-identity, or --cafile")
+    }
+    if url.scheme.isStream {
+        // RFC 8323, 8.2.
+        tls.applicationProtocols = ["coap"]
+        let secure = try SecureNetwork(over: network, tls)
+        return CoAPClient(to: url.endpoint, overStreams: secure, configuration: configuration)
+    }
+    let secure = try SecureDatagramNetwork(over: network, tls)
+    return CoAPClient(to: url.endpoint, over: secure, configuration: configuration)
 }
 
 private func format(_ arguments: Arguments, _ name: String) throws(UsageError) -> CoAPContentFormat? {
@@ -188,4 +201,11 @@ private func tell(_ response: CoAPResponse) {
         let digits = option.value.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         Console.error("option \(option.number): 0x\(digits)")
     }
+}
+
+/// With two digits behind the point.
+private func milliseconds(since start: ContinuousClock.Instant) -> String {
+    let hundredths = (ContinuousClock.now - start) / .microseconds(10)
+    let whole = Int(hundredths.rounded())
+    return "\(whole / 100).\(whole % 100 < 10 ? "0" : "")\(whole % 100)"
 }

@@ -42,6 +42,11 @@ func sentence(for error: CoAPError) -> String {
     case .invalidMethod(let code): "\(code) is no method"
     case .messageTooLarge(let bytes, let limit): "a message of \(bytes) bytes is over the limit of \(limit)"
     case .tooManyRequests(let limit): "\(limit) requests are unfinished; wait for some first"
+    case .connectionLost: "the connection ended before the response; whether the server has acted is not known"
+    case .aborted(let diagnostic):
+        "the server aborted the connection"
+            + (diagnostic.isEmpty ? "" : ": \(String(decoding: diagnostic, as: UTF8.self))")
+    case .protocolViolation: "the server does not speak CoAP over TCP; is the port right?"
     case .invalidURL(let offset): "it goes wrong at character \(offset + 1)"
     case .cancelled: "cancelled"
     case .closed: "the client is closed"

@@ -81,7 +81,7 @@ struct BlockServer {
                 case .finished(id, let result):
                     #expect(bench.session.requestCount == 0 && bench.session.nextOutput() == nil)
                     return result
-                case .finished, .notification, .stale: Issue.record("not of this request")
+                case .finished, .notification, .stale, .disconnect: Issue.record("not of this request")
                 case .transmit(let datagram):
                     change(steps, &server)
                     #expect(datagram.count <= bench.session.configuration.maximumMessageBytes)
@@ -328,7 +328,7 @@ struct BlockServer {
                 var next: [CoAPSession.Output] = []
                 for output in outputs {
                     switch output {
-                    case .notification, .stale: Issue.record("nothing is observed")
+                    case .notification, .stale, .disconnect: Issue.record("nothing is observed")
                     case .finished(let finished, let value):
                         #expect(finished == id)
                         result = value

@@ -115,7 +115,7 @@ private struct EchoServer {
             while let output = session.nextOutput() {
                 switch output {
                 case .transmit(let bytes): pipe.send(bytes, toServer: true, at: now, random: &random)
-                case .notification, .stale: Issue.record("nothing is observed")
+                case .notification, .stale, .disconnect: Issue.record("nothing is observed")
                 case .finished(let id, let result):
                     let known = expected.removeValue(forKey: id)
                     let payload = try #require(known, "finished twice, seed \(seed)")

@@ -40,6 +40,14 @@ import Testing
             "\(observed)"
         )
         #expect(try await apus(["observe", "\(base)/async?100", "-B", "1"]).status == 27)
+        let tcp = "coap+tcp://127.0.0.1:\(server.port)"
+        #expect(try await apus(["put", "\(tcp)/mine", "-f", file, "-t", "binary"]) == (0, ""))
+        #expect(try await apus(["get", "\(tcp)/mine", "-o", "\(file)-3"]) == (0, ""))
+        #expect(try readFile("\(file)-3") == body)
+        for url in [base, tcp] {
+            let ping = try await apus(["ping", url])
+            #expect(ping.status == 0 && ping.output.hasPrefix("127.0.0.1:\(server.port) answers after "), "\(ping)")
+        }
     }
 
     /// What is wrong, and what to do about it.
@@ -47,8 +55,8 @@ import Testing
         arguments: [
             ([], 2, "a method and a URL are missing"), (["get"], 2, "the URL is missing"),
             (["take", "coap://x"], 2, "there is no method 'take'"), (["get", "http://x"], 2, "is no URL of CoAP"),
-            (["put", "coap://x"], 2, "one of -m, -f, -s and -n"), (["get", "coaps://x"], 2, "coaps:// needs --psk"),
-            (["get", "coap+tcp://x"], 2, "CoAP over TCP"),
+            (["put", "coap://x"], 2, "one of -m, -f, -s and -n"),
+            (["get", "coaps://x"], 2, "coaps:// and coaps+tcp:// need --psk"),
             (["get", "coap://x", "-A", "wood"], 2, "--accept is a number"),
             (["get", "coap://no.such.host.invalid"], 1, "host name has no address"),
         ] as [([String], Int32, String)]

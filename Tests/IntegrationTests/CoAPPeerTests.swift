@@ -11,6 +11,7 @@ import Testing
 
     private func withLibcoap(
         _ options: [String] = [],
+        overStreams isStream: Bool = false,
         isOrderly: Bool = true,
         change: (inout CoAPConfiguration) -> Void = { _ in },
         _ body: (CoAPClient) async throws -> Void
@@ -18,7 +19,7 @@ import Testing
         let server = try #require(
             await PeerProcess.started(["coap-server-notls", "-A", "127.0.0.1", "-p", "PORT"] + options)
         )
-        let looped = LoopedClient(port: server.port, change: change)
+        let looped = LoopedClient(port: server.port, overStreams: isStream, change: change)
         try await body(looped.client)
         if isOrderly { #expect(await looped.client.counters == CoAPCounters()) }
         await looped.close()
@@ -124,9 +125,46 @@ import Testing
         }
     }
 
+    /// RFC 8323: whole, or in several blocks at once, as what is taken by either side wants it.
+    @Test(arguments: [1_152, 5_000, 66_688]) func bodiesGoOverTCP(messageBytes: Int) async throws {
+        try await withLibcoap(["-d", "10"], overStreams: true, change: { $0.maximumStreamMessageBytes = messageBytes })
+        {
+            client in
+            try await client.ping()
+            #expect(try await client.get("example_data").payload.count == 1_500)
+            for count in [1_024, 5_000, 300_000] {
+                let payload = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 + $0 >> 8) }
+                let written = try await client.put("mine", payload: payload)
+                #expect(written.code == .created || written.code == .changed)
+                let read = try await client.get("mine")
+                #expect(read.code == .content && read.payload == payload)
+            }
+            // What libcoap does later comes later, and what was asked behind it before.
+            async let slow = client.get("async", query: ["1"])
+            #expect(try await client.get("time").code == .content)
+            #expect(try await slow.payload == Array("done".utf8))
+        }
+    }
+
+    /// The same over TLS and DTLS, of libcoap on OpenSSL, with a pre-shared key.
+    @Test(arguments: [false, true]) func bodiesGoEncrypted(overStreams isStream: Bool) async throws {
+        let server = try #require(
+            await PeerProcess.started(
+                ["coap-server-openssl", "-A", "127.0.0.1", "-p", "PORT", "-d", "10", "-h", "hint", "-k", "a secret"]
+            )
+        )
+        let looped = try LoopedClient(port: server.port + 1, overStreams: isStream, identity: "device", key: "a secret")
+        let payload = (0..<20_000).map { UInt8(truncatingIfNeeded: $0 &* 7 + $0 >> 8) }
+        let written = try await looped.client.put("mine", payload: payload)
+        #expect(written.code == .created)
+        let read = try await looped.client.get("mine")
+        #expect(read.payload == payload)
+        await looped.close()
+    }
+
     /// RFC 7641: libcoap's clock changes each second, and what was written is notified at once.
-    @Test func observesLibcoap() async throws {
-        try await withLibcoap(["-d", "10"]) { client in
+    @Test(arguments: [false, true]) func observesLibcoap(overStreams isStream: Bool) async throws {
+        try await withLibcoap(["-d", "10"], overStreams: isStream) { client in
             var clock = client.observe("time", query: ["ticks"]).makeAsyncIterator()
             var ticks: [Int] = []
             while ticks.count < 3, case .response(let now)? = try await clock.next() {
@@ -183,12 +221,12 @@ import Testing
 
     private static let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
 
-    @Test func talksWithAiocoap() async throws {
+    @Test(arguments: [false, true]) func talksWithAiocoap(overStreams isStream: Bool) async throws {
         let python = "\(Self.root)/.build/python/bin/python"
         try #require(access(python, X_OK) == 0, "aiocoap is not installed; install it with scripts/install-aiocoap.sh")
         let script = "\(Self.root)/Fixtures/coap/aiocoap_server.py"
         let server = try #require(await PeerProcess.started([python, script, "PORT"]))
-        let looped = LoopedClient(port: server.port)
+        let looped = LoopedClient(port: server.port, overStreams: isStream)
         let client = looped.client
         #expect(try await client.get(".well-known/core").options.contentFormat == .linkFormat)
         for count in [0, 1, 1_000, 1_025, 50_000] {

@@ -3,6 +3,7 @@ import CoAPClient
 import Glibc
 import Kernel
 import SAL
+import SecureTransport
 
 /// Runs `body`, which may wait, on a thread of its own: those of Swift concurrency are few, and tests need them.
 func offPool<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
@@ -123,14 +124,30 @@ struct LoopedClient {
     let client: CoAPClient
     private let loop = EventLoop.start()
 
-    init(port: UInt16, change: (inout CoAPConfiguration) -> Void = { _ in }) {
+    init(port: UInt16, overStreams isStream: Bool = false, change: (inout CoAPConfiguration) -> Void = { _ in }) {
         var configuration = CoAPConfiguration()
         change(&configuration)
-        client = CoAPClient(
-            to: Endpoint(host: "127.0.0.1", port: port),
-            over: LinuxNetwork(loop: loop),
-            configuration: configuration
+        let endpoint = Endpoint(host: "127.0.0.1", port: port)
+        let network = LinuxNetwork(loop: loop)
+        client =
+            isStream
+            ? CoAPClient(to: endpoint, overStreams: network, configuration: configuration)
+            : CoAPClient(to: endpoint, over: network, configuration: configuration)
+    }
+
+    /// A client over TLS or DTLS with a pre-shared key.
+    init(port: UInt16, overStreams isStream: Bool, identity: String, key: String) throws {
+        let endpoint = Endpoint(host: "127.0.0.1", port: port)
+        let network = LinuxNetwork(loop: loop)
+        var tls = TLSConfiguration(
+            identity: .preSharedKey(identity: Array(identity.utf8), key: SecretBytes(Array(key.utf8)))
         )
+        if isStream {
+            tls.applicationProtocols = ["coap"]
+            client = CoAPClient(to: endpoint, overStreams: try SecureNetwork(over: network, tls))
+        } else {
+            client = CoAPClient(to: endpoint, over: try SecureDatagramNetwork(over: network, tls))
+        }
     }
 
     func close() async {

@@ -29,6 +29,18 @@ public actor CoAPClient {
         )
     }
 
+    /// A client for the peer at `endpoint` over streams: TCP, or TLS with the application protocol `coap` (RFC 8323). One is opened with the first request.
+    public init(
+        to endpoint: Endpoint,
+        overStreams network: any Network,
+        configuration: CoAPConfiguration = CoAPConfiguration()
+    ) {
+        loop = network.loop
+        connectionOnLoop = LoopConfined(
+            CoAPConnection(to: endpoint, overStreams: network, configuration: configuration, seed: .systemRandom())
+        )
+    }
+
     deinit {
         if isClosed { return }
         // An open socket keeps the connection alive.
@@ -43,9 +55,22 @@ public actor CoAPClient {
     public func send(_ request: CoAPRequest, timeout: Duration? = nil) async throws(CoAPError) -> CoAPResponse {
         let wait = waits.popLast() ?? ResponseWait(connection)
         defer { waits.append(wait) }
-        try wait.begin(request, timeout)
+        try wait.begin { completion throws(CoAPError) in
+            try connection.send(request, timeout: timeout, completion: completion)
+        }
         await wait.place.wait(isolation: self)
         return try wait.end()
+    }
+
+    /// Asks the peer whether it is there, and returns when it has said so: a Reset to an empty message (RFC 7252, 4.3), or over a stream a Pong (RFC 8323, 5.4).
+    public func ping(timeout: Duration? = nil) async throws(CoAPError) {
+        let wait = waits.popLast() ?? ResponseWait(connection)
+        defer { waits.append(wait) }
+        try wait.begin { completion throws(CoAPError) in
+            try connection.ping(timeout: timeout, completion: completion)
+        }
+        await wait.place.wait(isolation: self)
+        _ = try wait.end()
     }
 
     /// Calls `body` on the client's loop: what it asks of the client there costs no switch of threads, or of tasks.
@@ -128,7 +153,7 @@ final class ResponseWait: LoopWaitOwner {
 
     init(_ connection: CoAPConnection) {
         self.connection = connection
-        place = LoopWait(on: connection.network.loop)
+        place = LoopWait(on: connection.loop)
         place.owner = self
         completion = { [unowned self] in
             result = $0
@@ -136,8 +161,11 @@ final class ResponseWait: LoopWaitOwner {
         }
     }
 
-    func begin(_ request: CoAPRequest, _ timeout: Duration?) throws(CoAPError) {
-        id = try connection.send(request, timeout: timeout, completion: completion)
+    @inline(__always)
+    func begin(
+        _ start: (@escaping CoAPConnection.Completion) throws(CoAPError) -> CoAPExchangeID
+    ) throws(CoAPError) {
+        id = try start(completion)
         place.begin()
     }
 

@@ -4,11 +4,14 @@ public struct CoAPBlock: Equatable, Sendable {
     public let number: Int
     /// Whether more blocks follow.
     public let hasMore: Bool
-    /// The size of a block as its exponent: blocks have 2 ** (exponent + 4) bytes. 7 is reserved over UDP and DTLS.
+    /// The size of a block as its exponent: blocks have 2 ** (exponent + 4) bytes. 7 is reserved over UDP and DTLS; over byte streams it stands for as many blocks of 1,024 bytes
+    /// as the message has (BERT; RFC 8323, 6).
     public let sizeExponent: UInt8
 
     /// The largest size exponent over UDP and DTLS: 1,024 bytes.
     static let largestExponent: UInt8 = 6
+    /// Any number of blocks of 1,024 bytes, over byte streams.
+    static let bulkExponent: UInt8 = 7
     static let largestNumber = 0xF_FFFF
 
     /// A block.
@@ -21,7 +24,7 @@ public struct CoAPBlock: Equatable, Sendable {
 
     /// The block that stands at `offset`, which is a multiple of the size.
     init(at offset: Int, hasMore: Bool = false, sizeExponent: UInt8) {
-        self.init(number: offset >> (4 + Int(sizeExponent)), hasMore: hasMore, sizeExponent: sizeExponent)
+        self.init(number: offset / Self.byteCount(sizeExponent), hasMore: hasMore, sizeExponent: sizeExponent)
     }
 
     /// A block from the option's value as an integer.
@@ -34,17 +37,17 @@ public struct CoAPBlock: Equatable, Sendable {
     /// The option's value as an integer.
     var value: UInt32 { UInt32(number) << 4 | (hasMore ? 8 : 0) | UInt32(sizeExponent) }
 
-    /// How many bytes a block has; the last one may have fewer.
+    /// How many bytes a block has; the last one may have fewer, and a message with size exponent 7 has several blocks.
     public var byteCount: Int { Self.byteCount(sizeExponent) }
 
     /// Where the block starts in the body.
-    public var offset: Int { number << (4 + Int(sizeExponent)) }
+    public var offset: Int { number << (4 + Int(min(sizeExponent, Self.largestExponent))) }
 
-    static func byteCount(_ sizeExponent: UInt8) -> Int { 16 << Int(sizeExponent) }
+    static func byteCount(_ sizeExponent: UInt8) -> Int { 16 << Int(min(sizeExponent, largestExponent)) }
 
     /// The exponent of the largest size that is not over `bytes`; 0 at least.
-    static func exponent(notOver bytes: Int) -> UInt8 {
-        var exponent = largestExponent
+    static func exponent(notOver bytes: Int, downFrom largest: UInt8 = largestExponent) -> UInt8 {
+        var exponent = largest
         while exponent > 0, byteCount(exponent) > bytes { exponent -= 1 }
         return exponent
     }

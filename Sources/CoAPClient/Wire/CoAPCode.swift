@@ -42,6 +42,14 @@ public struct CoAPCode: RawRepresentable, Equatable, Hashable, Sendable {
     /// Method iPATCH (RFC 8132).
     public static let iPatch = CoAPCode(0, 07)
 
+    // Signals of CoAP over byte streams (RFC 8323, 5), which are neither requests nor responses.
+
+    static let capabilities = CoAPCode(7, 01)
+    static let ping = CoAPCode(7, 02)
+    static let pong = CoAPCode(7, 03)
+    static let release = CoAPCode(7, 04)
+    static let abort = CoAPCode(7, 05)
+
     /// 2.01 Created.
     public static let created = CoAPCode(2, 01)
     /// 2.02 Deleted.
