@@ -81,7 +81,13 @@ public actor CoAPServer {
     public func remove(_ path: String...) { face.responder.remove(path.map { Array($0.utf8) }) }
 
     /// The resource at a path of these segments has changed: its handler is asked how it is, once for each observer, who are told.
-    public func notify(_ path: String...) { face.responder.changed(path.map { Array($0.utf8) }) }
+    public func notify(_ path: String...) { notify(path.map { Array($0.utf8) }) }
+
+    /// The resource at a path of these segments has changed, as ``notify(_:)-(String...)`` says it.
+    public func notify(_ path: [[UInt8]]) { face.responder.changed(path) }
+
+    /// The paths that are observed.
+    public var observedPaths: Set<[[UInt8]]> { Set(face.responder.observedPaths) }
 
     /// How many observers the resource at a path of these segments has.
     public func observerCount(_ path: String...) -> Int { face.responder.observerCount(path.map { Array($0.utf8) }) }

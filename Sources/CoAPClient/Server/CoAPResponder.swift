@@ -47,6 +47,9 @@ public final class CoAPResponder: DatagramHandler, TimerHandler, EndOfTurnHandle
     /// How many observers the resource at `path` has.
     public func observerCount(_ path: [[UInt8]]) -> Int { session.observerCount(path) }
 
+    /// The paths that are observed, one for each observer.
+    public var observedPaths: [[[UInt8]]] { session.observedPaths }
+
     // MARK: Resources
 
     /// Adds a resource, in place of one with the same path if there is one. Its handler is called on the loop.

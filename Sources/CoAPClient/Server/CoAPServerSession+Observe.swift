@@ -36,6 +36,9 @@ extension CoAPServerSession {
         return count
     }
 
+    /// The paths that are observed, one for each observer.
+    public var observedPaths: [[[UInt8]]] { observers.map { $0.message.options.routedPath } }
+
     /// The resource at `path` has changed: its observers are told. Its handler is asked how it is now, once per observer.
     public mutating func changed(_ path: [[UInt8]], at now: Duration) {
         for index in observers.indices where observers[index].message.options.routedPath == path {
