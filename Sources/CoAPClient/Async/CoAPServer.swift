@@ -13,14 +13,16 @@ public actor CoAPServer {
 
     private var face: ServerFace { faceOnLoop.value }
     private nonisolated let faceOnLoop: LoopConfined<ServerFace>
+    private let network: any ServerNetwork
     private nonisolated let loop: EventLoop
 
     /// Calls run on the loop.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe loop.asUnownedSerialExecutor() }
 
-    private init(_ face: LoopConfined<ServerFace>, _ loop: EventLoop) {
+    private init(_ face: LoopConfined<ServerFace>, _ network: any ServerNetwork) {
         faceOnLoop = face
-        self.loop = loop
+        self.network = network
+        loop = network.loop
     }
 
     deinit { loop.execute { [faceOnLoop] in faceOnLoop.value.responder.close() } }
@@ -33,9 +35,11 @@ public actor CoAPServer {
     ) async throws(SocketError) -> CoAPServer {
         let result: Result<CoAPServer, SocketError> = await network.loop.call {
             Result { () throws(SocketError) in
-                let face = ServerFace(CoAPResponder(over: network, configuration: configuration, seed: .systemRandom()))
-                try face.responder.open(at: address)
-                return CoAPServer(LoopConfined(face), network.loop)
+                let face = ServerFace(
+                    CoAPResponder(on: network.loop, configuration: configuration, seed: .systemRandom())
+                )
+                try face.responder.open(at: address, over: network)
+                return CoAPServer(LoopConfined(face), network)
             }
         }
         return try result.get()
@@ -50,11 +54,13 @@ public actor CoAPServer {
     ) async throws(SecureTransportError) -> CoAPServer {
         let result: Result<CoAPServer, SecureTransportError> = await network.loop.call {
             Result { () throws(SecureTransportError) in
-                let face = ServerFace(CoAPResponder(over: network, configuration: configuration, seed: .systemRandom()))
+                let face = ServerFace(
+                    CoAPResponder(on: network.loop, configuration: configuration, seed: .systemRandom())
+                )
                 try face.responder.open { handler throws(SecureTransportError) in
                     try SecureDatagramServer(at: address, over: network, secure, handler: handler)
                 }
-                return CoAPServer(LoopConfined(face), network.loop)
+                return CoAPServer(LoopConfined(face), network)
             }
         }
         return try result.get()
@@ -100,9 +106,9 @@ public actor CoAPServer {
     /// What was met that was not in order.
     public var counters: CoAPServerCounters { face.responder.counters }
 
-    /// Takes requests to a group too: see ``CoAPResponder/join(_:port:interface:)``.
+    /// Takes requests to a group too: see ``CoAPResponder/join(_:port:interface:over:)``.
     public func join(_ group: IPAddress, port: UInt16 = 5683, interface: UInt32 = 0) throws(SocketError) {
-        try face.responder.join(group, port: port, interface: interface)
+        try face.responder.join(group, port: port, interface: interface, over: network)
     }
 
     /// Waits until the socket is over, and throws why unless it was closed on this side.
@@ -132,7 +138,7 @@ private final class ServerFace {
 
     func add(_ resource: CoAPResource, _ handler: @escaping CoAPServer.Handler) {
         let box = LoopConfined(self)
-        let loop = responder.network.loop
+        let loop = responder.loop
         responder.add(resource) { [weak self] request in
             self?.tasks[request.id] = Task {
                 let response: CoAPResponse

@@ -5,12 +5,19 @@ internal import SAL
 ///
 /// The place of an entry follows from a keyed hash: it is one of eight, where the oldest makes room. So a search is short, and memory is bounded.
 struct AnsweredRequests {
-    struct Entry {
+    final class Entry {
         let peer: SocketAddress
         let messageID: UInt16
         /// What is sent again; empty for nothing.
         let answer: [UInt8]
         let forgetAt: Duration
+
+        init(_ answer: [UInt8], to messageID: UInt16, of peer: SocketAddress, forgetAt: Duration) {
+            self.peer = peer
+            self.messageID = messageID
+            self.answer = answer
+            self.forgetAt = forgetAt
+        }
     }
 
     private static let ways = 8
@@ -77,5 +84,16 @@ extension CoAPSeed {
             }
         }
         return hash
+    }
+}
+
+extension [UInt8] {
+    /// Appends eight bytes.
+    mutating func append(bigEndian word: UInt64) {
+        var shift: UInt64 = 64
+        while shift > 0 {
+            shift -= 8
+            append(UInt8(truncatingIfNeeded: word >> shift))
+        }
     }
 }

@@ -8,13 +8,12 @@ public final class CoAPResponder: DatagramHandler, TimerHandler, EndOfTurnHandle
     /// Answers a request: at once, or with `nil` later, by ``respond(to:with:)``.
     public typealias Handler = (CoAPServerRequest) -> CoAPResponse?
 
-    /// The network that it serves.
-    public let network: any ServerNetwork
     /// Is told of requests that nobody waits for any more: their handlers need not go on.
     public var abandoned: ((CoAPServerRequestID) -> Void)?
     /// Is told once that the socket is over: `nil` after ``close()``.
     public var ended: ((SocketError?) -> Void)?
-    private let loop: EventLoop
+    /// The loop that it lives on.
+    public let loop: EventLoop
     private var session: CoAPServerSession
     private var handlers: [(id: CoAPResourceID, handler: Handler)] = []
     private var socket: (any DatagramSocket)?
@@ -23,19 +22,13 @@ public final class CoAPResponder: DatagramHandler, TimerHandler, EndOfTurnHandle
     private lazy var turnEnd = EndOfTurn(on: loop)
     private var isDraining = false
 
-    /// A server for peers in `network`; nothing is opened yet.
+    /// A server without resources and sockets. All that is random about it comes from `seed`.
     public init(
-        over network: any ServerNetwork,
+        on loop: EventLoop,
         configuration: CoAPServerConfiguration = CoAPServerConfiguration(),
         seed: CoAPSeed
     ) {
-        self.network = network
-        loop = network.loop
-        var configuration = configuration
-        configuration.messages.maximumMessageBytes = min(
-            configuration.messages.maximumMessageBytes,
-            network.capabilities.datagramBytes
-        )
+        self.loop = loop
         session = CoAPServerSession(configuration, seed: seed)
     }
 
@@ -81,22 +74,29 @@ public final class CoAPResponder: DatagramHandler, TimerHandler, EndOfTurnHandle
 
     // MARK: Sockets
 
-    /// Opens a socket at `address`; port 0 takes a free one.
-    public func open(at address: SocketAddress) throws(SocketError) {
+    /// Opens a socket at `address` of `network`; port 0 takes a free one.
+    public func open(at address: SocketAddress, over network: any ServerNetwork) throws(SocketError) {
         try open { handler throws(SocketError) in try network.bindDatagrams(at: address, handler: handler) }
     }
 
-    /// Opens what `makeSocket` makes for the handler that it is given: a socket for all peers, such as a `SecureDatagramServer`.
+    /// Opens what `makeSocket` makes for the handler that it is given: a socket for all peers, such as a `SecureDatagramServer`, or, on a modem, for the one peer who may ask.
     public func open<Failure: Error>(
         _ makeSocket: (any DatagramHandler) throws(Failure) -> any DatagramSocket
     ) throws(Failure) {
         precondition(socket == nil, "it is open already")
-        socket = try makeSocket(self)
+        let socket = try makeSocket(self)
+        session.limitMessages(to: socket.maximumDatagramBytes)
+        self.socket = socket
     }
 
     /// Takes requests to `group` at `port` too, as they arrive at the interface with the number `interface`, or at one of the system's choice if that is 0. They are answered
     /// from the socket that is open (RFC 7252, 8).
-    public func join(_ group: IPAddress, port: UInt16 = 5683, interface: UInt32 = 0) throws(SocketError) {
+    public func join(
+        _ group: IPAddress,
+        port: UInt16 = 5683,
+        interface: UInt32 = 0,
+        over network: any ServerNetwork
+    ) throws(SocketError) {
         let listener = GroupListener(self)
         // Bound to the group, it hears nothing else.
         let socket = try network.bindDatagrams(at: SocketAddress(address: group, port: port), handler: listener)

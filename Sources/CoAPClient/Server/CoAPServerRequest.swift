@@ -6,7 +6,7 @@ public struct CoAPServerRequestID: Equatable, Hashable, Sendable {
 }
 
 /// A request as a handler sees it: whole, if it came in blocks.
-public struct CoAPServerRequest: Sendable {
+public final class CoAPServerRequest: Sendable {
     /// What the response is given for.
     public let id: CoAPServerRequestID
     /// The resource that it is for.
@@ -24,7 +24,19 @@ public struct CoAPServerRequest: Sendable {
     /// Whether nobody asks just now: an observer is to be told how the resource is.
     public let isNotification: Bool
     /// How many segments of the path belong to the resource.
-    let resourceDepth: Int
+    private let resourceDepth: Int
+
+    init(_ request: CoAPServerSession.Pending, payload: [UInt8], resourceDepth: Int) {
+        id = CoAPServerRequestID(rawValue: request.id)
+        resource = request.resource
+        peer = request.peer
+        method = request.message.code
+        options = request.message.options
+        self.payload = payload
+        isMulticast = request.isMulticast
+        isNotification = request.observer != nil
+        self.resourceDepth = resourceDepth
+    }
 
     /// The segments of the path.
     public var path: [[UInt8]] { options.routedPath }

@@ -12,7 +12,7 @@ extension CoAPServerSession {
         isTruncated: Bool = false,
         at now: Duration
     ) {
-        let isTooLong = isTruncated || datagram.count > configuration.messages.maximumMessageBytes
+        let isTooLong = isTruncated || datagram.count > messageBytes
         let message: CoAPMessage
         do throws(CoAPFormatError) {
             message = try isTooLong ? Self.head(datagram) : CoAPMessage(decoding: datagram)
@@ -63,15 +63,8 @@ extension CoAPServerSession {
     ) {
         if isDuplicate(message, from: peer, at: now) { return counters.duplicates += 1 }
         // What is answered at once is worked out again for each copy, and costs no memory.
-        let request = Pending(
-            id: 0,
-            resource: CoAPResourceID(rawValue: 0),
-            peer: peer,
-            message: message,
-            isMulticast: isMulticast,
-            observer: nil,
-            giveUpAt: now
-        )
+        let none = CoAPResourceID(rawValue: 0)
+        let request = Pending(0, for: none, message, from: peer, isMulticast: isMulticast, observer: nil, giveUpAt: now)
         if isTooLong {
             // In blocks it may do (RFC 7959, 2.9.3).
             var response = CoAPResponse(.requestEntityTooLarge)
@@ -107,7 +100,7 @@ extension CoAPServerSession {
         case .respond(let response): answer(request, response, isRemembered: true, at: now)
         case .whole(let payload):
             let id = resources[place].id
-            _ = ask(id, message, payload: payload, from: peer, isMulticast: isMulticast, at: now)
+            ask(id, message, payload: payload, from: peer, isMulticast: isMulticast, at: now)
         }
     }
 
@@ -185,34 +178,32 @@ extension CoAPServerSession {
 
     private func discovery(_ options: CoAPOptions) -> CoAPResponse {
         var links: [CoAPLink] = []
-        for (_, resource) in resources where resource.isListed { links.append(resource.listed) }
+        for entry in resources where entry.resource.isListed { links.append(entry.resource.listed) }
         return .links(links, for: options)
     }
 
     // MARK: Freshness (RFC 9175, 2)
 
-    /// The response that asks for an Echo option, unless `echo` is one of ours, for this peer, and new enough. It says when it was made, in seconds, and a hash that nobody
-    /// else can make.
+    /// The response that asks for an Echo option, unless `echo` is one of ours, for this peer, and new enough. It says when it was made, and a hash that nobody else can make.
     private func challenge(_ echo: [UInt8]?, from peer: SocketAddress, at now: Duration) -> CoAPResponse? {
-        let seconds = UInt32(truncatingIfNeeded: now.components.seconds)
+        // In units of 1.15 s: without a division, which is one of 128 bits.
+        let unit = 60
+        let time = UInt32(truncatingIfNeeded: now.attoseconds >> unit)
         if let echo, echo.count == 12 {
             var made: UInt32 = 0
             for index in 0..<4 { made = made << 8 | UInt32(echo[index]) }
-            let age = Duration.seconds(Int(seconds &- made))
+            let age = Duration(attoseconds: Int128(time &- made) << unit)
             if age <= configuration.echoLifetime, echo == self.echo(made, for: peer) { return nil }
         }
         var response = CoAPResponse(.unauthorized)
-        response.options.add(.echo, self.echo(seconds, for: peer))
+        response.options.add(.echo, self.echo(time, for: peer))
         return response
     }
 
-    private func echo(_ seconds: UInt32, for peer: SocketAddress) -> [UInt8] {
+    private func echo(_ time: UInt32, for peer: SocketAddress) -> [UInt8] {
         var value: [UInt8] = []
-        let hash = seed.hash(peer, 1 << 33 | UInt64(seconds))
-        for shift in [24, 16, 8, 0] as [UInt32] { value.append(UInt8(truncatingIfNeeded: seconds >> shift)) }
-        for shift in [56, 48, 40, 32, 24, 16, 8, 0] as [UInt64] {
-            value.append(UInt8(truncatingIfNeeded: hash >> shift))
-        }
+        for shift in [24, 16, 8, 0] as [UInt32] { value.append(UInt8(truncatingIfNeeded: time >> shift)) }
+        value.append(bigEndian: seed.hash(peer, 1 << 33 | UInt64(time)))
         return value
     }
 }

@@ -9,23 +9,14 @@ extension CoAPServerSession {
         _ response: CoAPResponse,
         _ token: CoAPToken,
         to peer: SocketAddress,
-        observer: UInt32?,
+        observer: Observer?,
         at now: Duration
     ) {
         let messageID = nextMessageID(for: peer)
-        if let observer { note(messageID, for: observer) }
+        observer?.messageID = messageID
         let timeout = configuration.messages.firstTimeout(random: random.next())
         let datagram = Self.message(.confirmable, response, messageID, token).encoded
-        transmissions.append(
-            Transmission(
-                peer: peer,
-                datagram: datagram,
-                messageID: messageID,
-                observer: observer,
-                timeout: timeout,
-                resendAt: now + timeout
-            )
-        )
+        transmissions.append(Transmission(of: datagram, messageID, to: peer, for: observer, timeout: timeout, at: now))
         output(.transmit(datagram, to: peer))
         wake(at: now + timeout)
     }
@@ -44,9 +35,9 @@ extension CoAPServerSession {
     mutating func rejected(_ message: CoAPMessage, by peer: SocketAddress) {
         guard message.code == .empty else { return counters.unexpected += 1 }
         if let sent = takeTransmission(message.messageID, to: peer) {
-            if let observer = sent.observer { removeObserver(observer) }
+            if let observer = sent.observer { remove(observer) }
         } else if let observer = observers.first(where: { $0.messageID == message.messageID && $0.peer == peer }) {
-            removeObserver(observer.id)
+            remove(observer)
         } else {
             counters.unexpected += 1
         }
@@ -59,22 +50,21 @@ extension CoAPServerSession {
         return transmissions.remove(at: index)
     }
 
-    /// Sends a confirmable message again, or gives it up with the observer that it was for; `false` then.
-    private mutating func retransmit(_ index: Int, at now: Duration) -> Bool {
-        let sent = transmissions[index]
+    /// Sends a confirmable message again, or gives it up; `false` then.
+    private mutating func retransmit(_ sent: Transmission, at now: Duration) -> Bool {
         guard sent.count <= configuration.messages.retransmissions else {
             counters.unacknowledged += 1
             return false
         }
         counters.retransmissions += 1
-        if let observer = sent.observer, let newer = successor(of: observer, at: now) {
-            transmissions[index].messageID = newer.messageID
-            transmissions[index].datagram = newer.encoded
+        if let observer = sent.observer, let newer = successor(for: observer, at: now) {
+            sent.messageID = newer.messageID
+            sent.datagram = newer.encoded
         }
-        transmissions[index].count += 1
-        transmissions[index].timeout += sent.timeout
-        transmissions[index].resendAt = now + transmissions[index].timeout
-        output(.transmit(transmissions[index].datagram, to: sent.peer))
+        sent.count += 1
+        sent.timeout += sent.timeout
+        sent.resendAt = now + sent.timeout
+        output(.transmit(sent.datagram, to: sent.peer))
         return true
     }
 
@@ -84,25 +74,24 @@ extension CoAPServerSession {
     public mutating func handleTimeout(at now: Duration) {
         guard let deadline, now >= deadline else { return }
         self.deadline = nil
-        resendDue(at: now)
-        for index in pending.indices where pending[index].acknowledgeAt.map({ $0 <= now }) == true {
-            pending[index].acknowledgeAt = nil
-            pending[index].isAcknowledged = true
-            output(acknowledge(pending[index].message.messageID, of: pending[index].peer))
+        // Those that are given up go, and so do their observers.
+        for sent in transmissions where sent.resendAt <= now && !retransmit(sent, at: now) {
+            transmissions.removeAll { $0 === sent }
+            if let observer = sent.observer { remove(observer) }
         }
-        for request in pending where request.giveUpAt <= now {
-            output(.abandoned(CoAPServerRequestID(rawValue: request.id)))
-            respond(to: CoAPServerRequestID(rawValue: request.id), with: CoAPResponse(.serviceUnavailable), at: now)
-        }
-        var index = 0
-        while index < delayed.count {
-            if delayed[index].sendAt <= now {
-                output(.transmit(delayed[index].datagram, to: delayed[index].peer))
-                delayed.remove(at: index)
-            } else {
-                index += 1
+        for request in pending {
+            if let time = request.acknowledgeAt, time <= now {
+                request.acknowledgeAt = nil
+                request.isAcknowledged = true
+                output(acknowledge(request.message.messageID, of: request.peer))
+            }
+            if request.giveUpAt <= now {
+                output(.abandoned(CoAPServerRequestID(rawValue: request.id)))
+                respond(to: CoAPServerRequestID(rawValue: request.id), with: CoAPResponse(.serviceUnavailable), at: now)
             }
         }
+        for response in delayed where response.sendAt <= now { output(.transmit(response.datagram, to: response.peer)) }
+        delayed.removeAll { $0.sendAt <= now }
         refreshDue(at: now)
         bodies.removeOld(at: now)
         for request in pending { wake(at: request.acknowledgeAt ?? request.giveUpAt) }
@@ -110,16 +99,5 @@ extension CoAPServerSession {
         for response in delayed { wake(at: response.sendAt) }
         for observer in observers { if let time = observer.dueAt { wake(at: time) } }
         if let time = bodies.deadline { wake(at: time) }
-    }
-
-    private mutating func resendDue(at now: Duration) {
-        var index = 0
-        while index < transmissions.count {
-            if transmissions[index].resendAt > now || retransmit(index, at: now) {
-                index += 1
-            } else if let observer = transmissions.remove(at: index).observer {
-                removeObserver(observer)
-            }
-        }
     }
 }

@@ -19,49 +19,100 @@ public struct CoAPServerSession: ~Copyable {
     }
 
     /// A request until its handler has answered it.
-    struct Pending {
+    final class Pending {
         let id: UInt64
         let resource: CoAPResourceID
         let peer: SocketAddress
         let message: CoAPMessage
         let isMulticast: Bool
-        /// The observer who is to be notified; nobody has asked then.
-        let observer: UInt32?
+        /// Who is to be notified; nobody has asked then.
+        let observer: Observer?
         /// When a confirmable request is acknowledged by a message of its own.
         var acknowledgeAt: Duration?
+        /// Whether it was.
+        var isAcknowledged = false
         let giveUpAt: Duration
 
-        /// Whether it was acknowledged before it was answered.
-        var isAcknowledged = false
+        init(
+            _ id: UInt64,
+            for resource: CoAPResourceID,
+            _ message: CoAPMessage,
+            from peer: SocketAddress,
+            isMulticast: Bool,
+            observer: Observer?,
+            giveUpAt: Duration
+        ) {
+            self.id = id
+            self.resource = resource
+            self.peer = peer
+            self.message = message
+            self.isMulticast = isMulticast
+            self.observer = observer
+            self.giveUpAt = giveUpAt
+        }
     }
 
     /// A confirmable message until its acknowledgement.
-    struct Transmission {
+    final class Transmission {
         let peer: SocketAddress
         var datagram: [UInt8]
         var messageID: UInt16
-        /// The observer that a notification is for.
-        let observer: UInt32?
+        /// Whom a notification is for.
+        let observer: Observer?
         var count = 1
         var timeout: Duration
         var resendAt: Duration
+
+        init(
+            of datagram: [UInt8],
+            _ messageID: UInt16,
+            to peer: SocketAddress,
+            for observer: Observer?,
+            timeout: Duration,
+            at now: Duration
+        ) {
+            self.peer = peer
+            self.datagram = datagram
+            self.messageID = messageID
+            self.observer = observer
+            self.timeout = timeout
+            resendAt = now + timeout
+        }
     }
 
     /// The response to a multicast request until its time.
-    struct Delayed {
+    final class Delayed {
         let peer: SocketAddress
         let datagram: [UInt8]
         let sendAt: Duration
+
+        init(_ datagram: [UInt8], to peer: SocketAddress, at time: Duration) {
+            self.peer = peer
+            self.datagram = datagram
+            sendAt = time
+        }
+    }
+
+    final class Entry {
+        let id: CoAPResourceID
+        let resource: CoAPResource
+
+        init(_ id: CoAPResourceID, _ resource: CoAPResource) {
+            self.id = id
+            self.resource = resource
+        }
     }
 
     /// How the server behaves.
     public let configuration: CoAPServerConfiguration
     /// What it has met that was not in order.
     public internal(set) var counters = CoAPServerCounters()
+    /// The longest message that is sent or taken, in bytes.
+    private(set) var messageBytes: Int
     let seed: CoAPSeed
     var random: CoAPRandom
     let exchangeLifetime: Duration
-    var resources: [(id: CoAPResourceID, resource: CoAPResource)] = []
+    var resources: [Entry] = []
     private var lastResource: UInt32 = 0
     private var lastRequest: UInt64 = 0
     var pending: [Pending] = []
@@ -70,7 +121,6 @@ public struct CoAPServerSession: ~Copyable {
     var answered: AnsweredRequests
     var bodies: StoredBodies
     var observers: [Observer] = []
-    var lastObserver: UInt32 = 0
     /// The number of the last notification (RFC 7641, 4.4).
     var notificationNumber: UInt32 = 0
     /// Message IDs go round; peers that share a counter are a sixteenth of all (RFC 7252, 4.4).
@@ -83,6 +133,7 @@ public struct CoAPServerSession: ~Copyable {
     /// A server without resources. All that is random about it comes from `seed`.
     public init(_ configuration: CoAPServerConfiguration = CoAPServerConfiguration(), seed: CoAPSeed) {
         self.configuration = configuration
+        messageBytes = configuration.messages.maximumMessageBytes
         self.seed = seed
         random = CoAPRandom(seed)
         exchangeLifetime = configuration.messages.effectiveExchangeLifetime
@@ -90,6 +141,9 @@ public struct CoAPServerSession: ~Copyable {
         bodies = StoredBodies(configuration)
         for _ in 0..<16 { messageIDs.append(UInt16(truncatingIfNeeded: random.next())) }
     }
+
+    /// The network below takes datagrams of so many bytes.
+    public mutating func limitMessages(to bytes: Int) { messageBytes = min(messageBytes, bytes) }
 
     /// The next thing to do, or `nil` when there is nothing.
     public mutating func nextOutput() -> Output? { outputs.dequeue() }
@@ -104,7 +158,7 @@ public struct CoAPServerSession: ~Copyable {
         remove(resource.path, at: now)
         lastResource += 1
         let id = CoAPResourceID(rawValue: lastResource)
-        resources.append((id, resource))
+        resources.append(Entry(id, resource))
         return id
     }
 
@@ -117,7 +171,7 @@ public struct CoAPServerSession: ~Copyable {
             respond(to: CoAPServerRequestID(rawValue: request.id), with: CoAPResponse(.notFound), at: now)
         }
         for observer in observers where observer.resource == id {
-            end(observer.id, with: CoAPResponse(.notFound), at: now)
+            end(observer, with: CoAPResponse(.notFound), at: now)
         }
     }
 
@@ -153,15 +207,15 @@ public struct CoAPServerSession: ~Copyable {
         payload: [UInt8],
         from peer: SocketAddress,
         isMulticast: Bool = false,
-        observer: UInt32? = nil,
+        observer: Observer? = nil,
         at now: Duration
-    ) -> UInt64 {
+    ) {
         lastRequest += 1
-        var request = Pending(
-            id: lastRequest,
-            resource: id,
-            peer: peer,
-            message: message,
+        let request = Pending(
+            lastRequest,
+            for: id,
+            message,
+            from: peer,
             isMulticast: isMulticast,
             observer: observer,
             giveUpAt: now + configuration.handlerTimeout
@@ -171,23 +225,8 @@ public struct CoAPServerSession: ~Copyable {
         }
         pending.append(request)
         wake(at: request.acknowledgeAt ?? request.giveUpAt)
-        let resource = resources.first { $0.id == id }?.resource
-        output(
-            .request(
-                CoAPServerRequest(
-                    id: CoAPServerRequestID(rawValue: lastRequest),
-                    resource: id,
-                    peer: peer,
-                    method: message.code,
-                    options: message.options,
-                    payload: payload,
-                    isMulticast: isMulticast,
-                    isNotification: observer != nil,
-                    resourceDepth: resource?.path.count ?? 0
-                )
-            )
-        )
-        return lastRequest
+        let depth = resources.first { $0.id == id }?.resource.path.count ?? 0
+        output(.request(CoAPServerRequest(request, payload: payload, resourceDepth: depth)))
     }
 
     /// Answers a request that was handed out; does nothing if nobody waits for it any more.

@@ -26,11 +26,17 @@ struct StoredBodies {
         }
     }
 
-    private struct Body {
+    private final class Body {
         let key: Key
         var response: CoAPResponse
         var forgetAt: Duration
-        var usedAt: UInt64
+        var usedAt: UInt64 = 0
+
+        init(_ key: Key, _ response: CoAPResponse, at now: Duration) {
+            self.key = key
+            self.response = response
+            forgetAt = now
+        }
     }
 
     private let limit: Int
@@ -57,15 +63,13 @@ struct StoredBodies {
 
     mutating func removeOld(at now: Duration) { bodies.removeAll { $0.forgetAt <= now } }
 
-    private func index(of key: Key, at now: Duration) -> Int? {
-        bodies.firstIndex { $0.key == key && $0.forgetAt > now }
-    }
+    private func body(_ key: Key, at now: Duration) -> Body? { bodies.first { $0.key == key && $0.forgetAt > now } }
 
     /// The body of a response.
     mutating func response(_ key: Key, at now: Duration) -> CoAPResponse? {
-        guard let index = index(of: key, at: now) else { return nil }
-        touch(index, at: now)
-        return bodies[index].response
+        guard let body = body(key, at: now) else { return nil }
+        touch(body, at: now)
+        return body.response
     }
 
     /// Keeps the body of a response in place of what there was; `false` if there is no room for it at all.
@@ -73,50 +77,47 @@ struct StoredBodies {
     mutating func store(_ response: CoAPResponse, _ key: Key, at now: Duration) -> Bool {
         remove(key)
         guard makeRoom(for: response.payload.count, body: 1, except: nil, at: now) else { return false }
-        bodies.append(Body(key: key, response: response, forgetAt: now, usedAt: 0))
-        touch(bodies.count - 1, at: now)
+        let body = Body(key, response, at: now)
+        bodies.append(body)
+        touch(body, at: now)
         return true
     }
 
     mutating func remove(_ key: Key) { bodies.removeAll { $0.key == key } }
 
     /// How many bytes of a request's body there are; `nil` without any.
-    func uploadedCount(_ key: Key, at now: Duration) -> Int? {
-        index(of: key, at: now).map { bodies[$0].response.payload.count }
-    }
+    func uploadedCount(_ key: Key, at now: Duration) -> Int? { body(key, at: now)?.response.payload.count }
 
     /// Adds a block to a request's body that has begun; `false` if there is no room for it at all.
     mutating func append(_ block: [UInt8], _ key: Key, at now: Duration) -> Bool {
-        guard makeRoom(for: block.count, body: 0, except: key, at: now), let index = index(of: key, at: now) else {
+        guard let body = body(key, at: now), makeRoom(for: block.count, body: 0, except: body, at: now) else {
             return false
         }
-        bodies[index].response.payload.append(block.span)
-        touch(index, at: now)
+        body.response.payload.append(block.span)
+        touch(body, at: now)
         return true
     }
 
     /// Takes a request's body out.
     mutating func takeUpload(_ key: Key, at now: Duration) -> [UInt8]? {
-        guard let index = index(of: key, at: now) else { return nil }
-        return bodies.remove(at: index).response.payload
+        let payload = body(key, at: now)?.response.payload
+        remove(key)
+        return payload
     }
 
-    private mutating func touch(_ index: Int, at now: Duration) {
+    private mutating func touch(_ body: Body, at now: Duration) {
         clock += 1
-        bodies[index].usedAt = clock
-        bodies[index].forgetAt = now + lifetime
+        body.usedAt = clock
+        body.forgetAt = now + lifetime
     }
 
-    private mutating func makeRoom(for bytes: Int, body: Int, except key: Key?, at now: Duration) -> Bool {
+    private mutating func makeRoom(for bytes: Int, body more: Int, except kept: Body?, at now: Duration) -> Bool {
         removeOld(at: now)
-        var total = byteCount
-        while bodies.count + body > limit || total + bytes > bytesLimit {
-            var oldest: Int?
-            for index in bodies.indices where bodies[index].key != key {
-                if oldest.map({ bodies[index].usedAt < bodies[$0].usedAt }) ?? true { oldest = index }
-            }
+        while bodies.count + more > limit || byteCount + bytes > bytesLimit {
+            var oldest: Body?
+            for body in bodies where body !== kept && body.usedAt < oldest?.usedAt ?? .max { oldest = body }
             guard let oldest else { return false }
-            total -= bodies.remove(at: oldest).response.payload.count
+            bodies.removeAll { $0 === oldest }
         }
         return true
     }
