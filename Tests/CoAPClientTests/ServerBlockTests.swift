@@ -217,6 +217,8 @@ import Testing
         #expect(server.receive(put(1, id: 3)).map(\.code) == [.continue])
         #expect(server.receive(put(2, id: 4)).map(\.code) == [.requestEntityTooLarge])
         #expect(server.session.bodies.count == 0 && server.handled.isEmpty)
+        let huge = server.receive(put(0, id: 6) { $0.add(.size1, uint: .max) })
+        #expect(huge.map(\.code) == [.requestEntityTooLarge])
         // A number that lies beyond reserves nothing.
         let far = request(.put, "body", id: 5, payload: [1]) {
             $0.block1 = CoAPBlock(number: 0xF_FFFF, sizeExponent: 6)

@@ -138,7 +138,7 @@ import Testing
         #expect(change("2", &server) == [] && change("3", &server) == [])
         let next = acknowledge(first, &server)
         #expect(next.map(\.payload) == [ascii("3")] && next.map(\.type) == [.confirmable])
-        #expect(acknowledge(next[0], &server) == [] && server.pass(to: .seconds(500)).isEmpty)
+        #expect(acknowledge(try #require(next.first), &server) == [] && server.pass(to: .seconds(500)).isEmpty)
         #expect(server.session.observerCount == 1)
     }
 
@@ -150,14 +150,43 @@ import Testing
         #expect(change("2", &server) == [])
         let sent = server.pass(to: .seconds(20)).map(\.message)
         #expect(sent.map(\.payload) == [ascii("2"), ascii("2"), ascii("2")])
-        #expect(sent[0].messageID != first.messageID && sent[0] == sent[1])
-        #expect(try #require(sent[0].options.observe) > (try #require(first.options.observe)))
+        let newer = try #require(sent.first)
+        #expect(newer.messageID != first.messageID && sent == [newer, newer, newer])
+        #expect(try #require(newer.options.observe) > (try #require(first.options.observe)))
         #expect(
             acknowledge(first, &server) == [] && !server.session.transmissions.isEmpty,
             "the old one's acknowledgement is late"
         )
         #expect(server.pass(to: .seconds(200)).count == 1, "four times in all")
         #expect(server.session.observerCount == 0)
+    }
+
+    /// RFC 7252, 4.7: one message at a time waits for its acknowledgement, whatever it is about.
+    @Test func aPeerConfirmsOneAfterTheOther() throws {
+        var server = server { $0.confirmableNotificationInterval = 1 }
+        for query in 1...3 as ClosedRange<UInt16> {
+            _ = server.receive(observe(id: query, token: [UInt8(query)], query: "\(query)"))
+        }
+        _ = server.receive(observe(), from: peer(2))
+        state.payload = ascii("1")
+        let sent = server.changed("value")
+        #expect(sent.map(\.peer) == [peer(1), peer(2)], "one for each peer")
+        var last = try #require(sent.first?.message)
+        var tokens = [last.token]
+        for _ in 2...3 {
+            last = try #require(acknowledge(last, &server).first)
+            tokens.append(last.token)
+        }
+        #expect(acknowledge(last, &server) == [] && tokens == [token([1]), token([2]), token([3])])
+        // One that is rejected, given up or cancelled lets the next go, too.
+        last = try #require(server.changed("value").first?.message)
+        last = try #require(server.receive(.empty(.reset, last.messageID)).first)
+        #expect(last.token == token([2]))
+        let next = server.receive(observe(1, id: 9, token: [2], query: "2"))
+        #expect(next.map(\.token) == [token([3]), token([2])])
+        _ = server.changed("value")
+        let later = server.pass(to: .seconds(100)).filter { $0.peer == peer(1) }
+        #expect(later.count == 4 && server.session.observerCount == 0)
     }
 
     @Test func theHandlerIsAskedOnceAtATime() throws {
@@ -189,7 +218,7 @@ import Testing
         server.now = .seconds(86_400)
         let told = change("2", &server)
         #expect(told.map(\.type) == [.confirmable])
-        _ = acknowledge(told[0], &server)
+        _ = acknowledge(try #require(told.first), &server)
         #expect(change("3", &server).map(\.type) == [.nonConfirmable])
     }
 
@@ -263,6 +292,25 @@ import Testing
         #expect(change("4", &server).map(\.code) == [.content])
         let known = change("5", &server)
         #expect(known.map(\.code) == [.valid] && known.map(\.payload) == [[]] && known.first?.options.observe != nil)
+    }
+
+    @Test func aPeerIsForgotten() throws {
+        var server = server { $0.confirmableNotificationInterval = 1 }
+        server.add("never") { _ in nil }
+        for number in 1...2 {
+            _ = server.receive(observe(), from: peer(number))
+            _ = server.receive(request(.get, "never", id: 2), from: peer(number))
+        }
+        state.payload = ascii(String(repeating: "x", count: 3_000))
+        _ = server.changed("value")
+        #expect(server.remembered == [2, 2, 0, 2, 2])
+        server.session.forget(peer(1))
+        server.drain()
+        #expect(server.remembered == [1, 1, 0, 1, 1] && server.abandoned.count == 1)
+        #expect(server.changed("value").isEmpty, "the other has not confirmed yet")
+        // The same message is none that was answered before.
+        let count = server.handled.count
+        #expect(server.receive(observe()).first?.payload.count == 1_024 && server.handled.count == count + 1)
     }
 
     @Test func aResourceThatGoesSaysSo() {

@@ -1,4 +1,5 @@
 import SAL
+import Testing
 
 @testable import CoAPClient
 
@@ -64,6 +65,10 @@ struct ServerUnderTest: ~Copyable {
 
     /// Answers a request that was handed out, and returns what is sent.
     mutating func respond(to index: Int, _ response: CoAPResponse) -> [CoAPMessage] {
+        guard handled.indices.contains(index) else {
+            Issue.record("the handler was not asked")
+            return []
+        }
         session.respond(to: handled[index].id, with: response, at: now)
         drain()
         return take().map(\.message)

@@ -157,6 +157,15 @@ import Testing
 
     // MARK: DTLS
 
+    /// Whether a condition holds within ten seconds.
+    private func isTrue(_ condition: () async -> Bool) async -> Bool {
+        for _ in 0..<200 {
+            if await condition() { return true }
+            await offPool { _ = usleep(50_000) }
+        }
+        return false
+    }
+
     @Test func requestsAreAnsweredOverDTLS() async throws {
         let key = Array<UInt8>(1...16)
         let secure = TLSServerConfiguration { identity in identity == Array("device".utf8) ? SecretBytes(key) : nil }
@@ -176,7 +185,16 @@ import Testing
             _ = try await states.next()
             _ = try await known.put("body", payload: [1])
             while case .response(let now)? = try await states.next() { if now.payload == [1] { break } }
+            // The handler can tell who asks.
+            await server.server.resource("who") { [weak server = server.server] request in
+                .content(await server?.agreement(with: request.peer)?.peerIdentity ?? [])
+            }
+            #expect(try await known.get("who").payload == Array("device".utf8))
+            // With the session all that the peer has done is forgotten.
+            #expect(await server.server.observerCount("body") == 1)
             await known.close()
+            let isForgotten = await isTrue { await server.server.observerCount("body") == 0 }
+            #expect(isForgotten)
             let stranger = try client("stranger")
             await #expect(throws: CoAPError.self) { try await stranger.get("body", timeout: .seconds(5)) }
             await stranger.close()

@@ -35,9 +35,7 @@ public actor CoAPServer {
     ) async throws(SocketError) -> CoAPServer {
         let result: Result<CoAPServer, SocketError> = await network.loop.call {
             Result { () throws(SocketError) in
-                let face = ServerFace(
-                    CoAPResponder(on: network.loop, configuration: configuration, seed: .systemRandom())
-                )
+                let face = ServerFace(on: network.loop, configuration)
                 try face.responder.open(at: address, over: network)
                 return CoAPServer(LoopConfined(face), network)
             }
@@ -54,11 +52,13 @@ public actor CoAPServer {
     ) async throws(SecureTransportError) -> CoAPServer {
         let result: Result<CoAPServer, SecureTransportError> = await network.loop.call {
             Result { () throws(SecureTransportError) in
-                let face = ServerFace(
-                    CoAPResponder(on: network.loop, configuration: configuration, seed: .systemRandom())
-                )
+                let face = ServerFace(on: network.loop, configuration)
                 try face.responder.open { handler throws(SecureTransportError) in
-                    try SecureDatagramServer(at: address, over: network, secure, handler: handler)
+                    let socket = try SecureDatagramServer(at: address, over: network, secure, handler: handler)
+                    // Whoever has a session of its own does not get what another has asked for.
+                    socket.sessionChanged = { [weak face] peer, _ in face?.responder.forget(peer) }
+                    face.secure = socket
+                    return socket
                 }
                 return CoAPServer(LoopConfined(face), network)
             }
@@ -100,6 +100,9 @@ public actor CoAPServer {
 
     // MARK: The socket
 
+    /// What the two ends of a peer's DTLS session have agreed on, such as who the peer is; `nil` without one.
+    public func agreement(with peer: SocketAddress) -> TLSAgreement? { face.secure?.agreement(with: peer) }
+
     /// Where it receives.
     public var localAddress: SocketAddress? { face.responder.localAddress }
 
@@ -126,12 +129,17 @@ public actor CoAPServer {
 /// What a ``CoAPServer`` has on its loop.
 private final class ServerFace {
     let responder: CoAPResponder
+    weak var secure: SecureDatagramServer?
+    /// How many handlers run; some may be cancelled already, and go on.
+    private var running = 0
+    private let runningLimit: Int
     private var tasks: [CoAPServerRequestID: Task<Void, Never>] = [:]
     private var ended: SocketError??
     private var waiting: [CheckedContinuation<SocketError?, Never>] = []
 
-    init(_ responder: CoAPResponder) {
-        self.responder = responder
+    init(on loop: EventLoop, _ configuration: CoAPServerConfiguration) {
+        responder = CoAPResponder(on: loop, configuration: configuration, seed: .systemRandom())
+        runningLimit = 2 * configuration.exchangeLimit + configuration.observerLimit
         responder.abandoned = { [weak self] id in self?.tasks.removeValue(forKey: id)?.cancel() }
         responder.ended = { [weak self] error in self?.end(error) }
     }
@@ -140,7 +148,9 @@ private final class ServerFace {
         let box = LoopConfined(self)
         let loop = responder.loop
         responder.add(resource) { [weak self] request in
-            self?.tasks[request.id] = Task {
+            guard let self, running < runningLimit else { return CoAPResponse(.serviceUnavailable) }
+            running += 1
+            tasks[request.id] = Task {
                 let response: CoAPResponse
                 do { response = try await handler(request) } catch { response = CoAPResponse(.internalServerError) }
                 loop.execute { box.value.finish(request.id, response) }
@@ -150,6 +160,7 @@ private final class ServerFace {
     }
 
     private func finish(_ id: CoAPServerRequestID, _ response: CoAPResponse) {
+        running -= 1
         tasks[id] = nil
         responder.respond(to: id, with: response)
     }

@@ -23,9 +23,9 @@ struct AnsweredRequests {
     private static let ways = 8
     private var entries: [Entry?]
 
-    /// Room for `limit` entries, rounded up to a multiple of eight.
+    /// Room for `limit` entries, a million at most, rounded up to a multiple of eight.
     init(limit: Int) {
-        let sets = max(1, (limit + Self.ways - 1) / Self.ways)
+        let sets = (min(max(limit, 1), 1 << 20) + Self.ways - 1) / Self.ways
         entries = Array(repeating: nil, count: sets * Self.ways)
     }
 
@@ -42,6 +42,11 @@ struct AnsweredRequests {
             }
         }
         return nil
+    }
+
+    /// Forgets what was answered to a peer.
+    mutating func removeAll(of peer: SocketAddress) {
+        for place in entries.indices where entries[place]?.peer == peer { entries[place] = nil }
     }
 
     /// Remembers an answer.

@@ -72,6 +72,12 @@ public final class CoAPResponder: DatagramHandler, TimerHandler, EndOfTurnHandle
         turnEnd.request(self)
     }
 
+    /// Forgets all that a peer has done, as ``CoAPServerSession/forget(_:)`` does.
+    public func forget(_ peer: SocketAddress) {
+        session.forget(peer)
+        turnEnd.request(self)
+    }
+
     // MARK: Sockets
 
     /// Opens a socket at `address` of `network`; port 0 takes a free one.

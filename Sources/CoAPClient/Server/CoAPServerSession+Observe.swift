@@ -85,8 +85,9 @@ extension CoAPServerSession {
     mutating func remove(_ observer: Observer) {
         observers.removeAll { $0 === observer }
         transmissions.removeAll { $0.observer === observer }
-        guard let index = pending.firstIndex(where: { $0.observer === observer }) else { return }
-        output(.abandoned(CoAPServerRequestID(rawValue: pending.remove(at: index).id)))
+        if let index = pending.firstIndex(where: { $0.observer === observer }) {
+            output(.abandoned(CoAPServerRequestID(rawValue: pending.remove(at: index).id)))
+        }
     }
 
     /// Ends an observation with a last word, an error (RFC 7641, 4.2).
@@ -120,11 +121,8 @@ extension CoAPServerSession {
         observer.isFetching = false
         guard response.code.isSuccess else { return end(observer, with: response, at: now) }
         observer.notifiedAt = now
-        if transmissions.contains(where: { $0.observer === observer }) {
-            observer.next = response
-        } else {
-            notify(observer, response, at: now)
-        }
+        observer.next = response
+        notifyIfPossible(observer, at: now)
         if observer.isDirty {
             observer.isDirty = false
             refresh(observer, at: now)
@@ -142,13 +140,10 @@ extension CoAPServerSession {
     }
 
     private mutating func notify(_ observer: Observer, _ state: CoAPResponse, at now: Duration) {
+        let isConfirmable = mustBeConfirmed(observer, at: now)
         let response = notification(observer, state, at: now)
         observer.unconfirmed += 1
-        // Once a day at least (RFC 7641, 4.5).
-        guard
-            observer.unconfirmed >= configuration.confirmableNotificationInterval
-                || observer.confirmedAt + .seconds(86_400) <= now
-        else {
+        guard isConfirmable else {
             let messageID = nextMessageID(for: observer.peer)
             observer.messageID = messageID
             let message = Self.message(.nonConfirmable, response, messageID, observer.message.token)
@@ -159,11 +154,31 @@ extension CoAPServerSession {
         sendConfirmable(response, observer.message.token, to: observer.peer, observer: observer, at: now)
     }
 
-    /// The last notification has arrived: the state that has waited for that is told.
-    mutating func confirmed(_ observer: Observer, at now: Duration) {
-        guard let state = observer.next else { return }
+    /// Whether the next notification is a confirmable one: one of so many, and one a day at least (RFC 7641, 4.5).
+    private func mustBeConfirmed(_ observer: Observer, at now: Duration) -> Bool {
+        observer.unconfirmed + 1 >= configuration.confirmableNotificationInterval
+            || observer.confirmedAt + .seconds(86_400) <= now
+    }
+
+    /// Whether the newest state has to wait: for the acknowledgement of the last, or of other messages to the same peer (RFC 7252, 4.7; RFC 7641, 4.5.1).
+    private func mustWait(_ observer: Observer, at now: Duration) -> Bool {
+        var outstanding = 0
+        for sent in transmissions where sent.peer == observer.peer {
+            if sent.observer === observer { return true }
+            outstanding += 1
+        }
+        return outstanding >= max(1, configuration.messages.outstandingLimit) && mustBeConfirmed(observer, at: now)
+    }
+
+    private mutating func notifyIfPossible(_ observer: Observer, at now: Duration) {
+        guard let state = observer.next, !mustWait(observer, at: now) else { return }
         observer.next = nil
         notify(observer, state, at: now)
+    }
+
+    /// A message to a peer does not wait for its acknowledgement any more: the states that have waited for that are told.
+    mutating func notifyWaiting(_ peer: SocketAddress, at now: Duration) {
+        for observer in observers where observer.peer == peer { notifyIfPossible(observer, at: now) }
     }
 
     /// What is sent in place of a notification that was not acknowledged: the newest state, under a message ID of its own (RFC 7641, 4.5.2).

@@ -26,7 +26,7 @@ extension CoAPServerSession {
         }
         switch message.type {
         case .acknowledgement: acknowledged(message, by: peer, at: now)
-        case .reset: rejected(message, by: peer)
+        case .reset: rejected(message, by: peer, at: now)
         case .confirmable, .nonConfirmable:
             // A request to a group must not be confirmable (RFC 7252, 8.1).
             if isMulticast, message.type == .confirmable || !message.code.isRequest { return counters.unexpected += 1 }
@@ -88,7 +88,10 @@ extension CoAPServerSession {
             if isMulticast, response.payload.isEmpty { return }
             return answer(request, response, isRemembered: false, at: now)
         }
-        if message.options.observe == 1 { removeObserver(of: peer, message.token) }
+        if message.options.observe == 1 {
+            removeObserver(of: peer, message.token)
+            notifyWaiting(peer, at: now)
+        }
         if let block = message.options.block2, block.number > 0, respond(with: block, to: request, at: now) { return }
         if exchangeCount >= configuration.exchangeLimit {
             counters.refused += 1

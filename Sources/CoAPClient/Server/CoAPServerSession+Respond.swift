@@ -95,7 +95,7 @@ extension CoAPServerSession {
             return payload.count > limit ? .respond(Self.tooLarge(limit)) : .whole(payload)
         }
         let uploaded = bodies.uploadedCount(key, at: now) ?? 0
-        let total = max(block.offset + payload.count, Int(message.options.uint(.size1) ?? 0))
+        let total = max(block.offset + payload.count, Int(clamping: message.options.uint(.size1) ?? 0))
         guard total <= limit else {
             bodies.remove(key)
             return .respond(Self.tooLarge(limit))
@@ -165,7 +165,8 @@ extension CoAPServerSession {
         let size = CoAPBlock.byteCount(exponent)
         let (whole, offset) = (response.payload, wanted?.offset ?? 0)
         if offset == 0, whole.count <= size, wanted == nil || whole.isEmpty { return }
-        guard offset == 0 || offset < whole.count else {
+        // Nor is there a number for a block behind the last.
+        guard offset == 0 || offset < whole.count, offset <= CoAPBlock.largestNumber << (4 + Int(exponent)) else {
             response = CoAPResponse(.badRequest)
             return
         }

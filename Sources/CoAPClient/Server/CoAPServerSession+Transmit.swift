@@ -26,21 +26,22 @@ extension CoAPServerSession {
     }
 
     mutating func acknowledged(_ message: CoAPMessage, by peer: SocketAddress, at now: Duration) {
-        guard message.code == .empty, let sent = takeTransmission(message.messageID, to: peer) else {
+        guard message.code == .empty, takeTransmission(message.messageID, to: peer) != nil else {
             return counters.unexpected += 1
         }
-        if let observer = sent.observer { confirmed(observer, at: now) }
+        notifyWaiting(peer, at: now)
     }
 
-    mutating func rejected(_ message: CoAPMessage, by peer: SocketAddress) {
+    mutating func rejected(_ message: CoAPMessage, by peer: SocketAddress, at now: Duration) {
         guard message.code == .empty else { return counters.unexpected += 1 }
         if let sent = takeTransmission(message.messageID, to: peer) {
             if let observer = sent.observer { remove(observer) }
         } else if let observer = observers.first(where: { $0.messageID == message.messageID && $0.peer == peer }) {
             remove(observer)
         } else {
-            counters.unexpected += 1
+            return counters.unexpected += 1
         }
+        notifyWaiting(peer, at: now)
     }
 
     private mutating func takeTransmission(_ messageID: UInt16, to peer: SocketAddress) -> Transmission? {
@@ -78,6 +79,7 @@ extension CoAPServerSession {
         for sent in transmissions where sent.resendAt <= now && !retransmit(sent, at: now) {
             transmissions.removeAll { $0 === sent }
             if let observer = sent.observer { remove(observer) }
+            notifyWaiting(sent.peer, at: now)
         }
         for request in pending {
             if let time = request.acknowledgeAt, time <= now {

@@ -243,6 +243,19 @@ public struct CoAPServerSession: ~Copyable {
         }
     }
 
+    /// Forgets all that a peer has done: whoever comes from its address next is a stranger. For peers with secure sessions, when these begin and end.
+    public mutating func forget(_ peer: SocketAddress) {
+        observers.removeAll { $0.peer == peer }
+        transmissions.removeAll { $0.peer == peer }
+        delayed.removeAll { $0.peer == peer }
+        for request in pending where request.peer == peer {
+            output(.abandoned(CoAPServerRequestID(rawValue: request.id)))
+        }
+        pending.removeAll { $0.peer == peer }
+        bodies.removeAll(of: peer)
+        answered.removeAll(of: peer)
+    }
+
     // MARK: Message IDs
 
     /// A message ID for a peer that no message under way to it has.

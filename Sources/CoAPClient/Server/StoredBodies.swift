@@ -61,6 +61,8 @@ struct StoredBodies {
         return time
     }
 
+    mutating func removeAll(of peer: SocketAddress) { bodies.removeAll { $0.key.peer == peer } }
+
     mutating func removeOld(at now: Duration) { bodies.removeAll { $0.forgetAt <= now } }
 
     private func body(_ key: Key, at now: Duration) -> Body? { bodies.first { $0.key == key && $0.forgetAt > now } }
