@@ -55,6 +55,8 @@ static inline char **clinux_environment(void) {
 
 static inline int clinux_open(const char *path, int flags, int mode) { return open(path, flags, mode); }
 
+static inline int clinux_open_at(int folder, const char *name, int flags, int mode) { return openat(folder, name, flags, mode); }
+
 /// CLOCK_MONOTONIC in nanoseconds.
 static inline int64_t clinux_monotonic_ns(void) {
     struct timespec t;

@@ -16,14 +16,17 @@ private let formats: [String: CoAPContentFormat] = [
 
 let coapCommand = Command(
     "coap",
-    "Ask a CoAP server: get, put, post, delete, fetch, patch, ipatch, observe, discover, ping.",
-    usage: "METHOD URL [FILTER ...] [OPTIONS]",
+    "Ask a CoAP server: get, put, post, delete, fetch, patch, ipatch, observe, discover, ping; or be one: serve.",
+    usage: "METHOD URL [FILTER ...] [OPTIONS], or serve FOLDER [OPTIONS]",
     notes: """
         URL is coap://HOST[:PORT]/PATH[?QUERY], or coaps:// with --psk or --cafile; over TCP they are coap+tcp:// and coaps+tcp://. 'observe' prints how the resource is each time that it has
         changed, until -C, -B or Ctrl-C. 'discover' prints a line for each link at /.well-known/core that all filters choose, such as rt=temp*.
         'ping' asks whether the server is there.
         A FORMAT is a number, or one of text, link, xml, binary, exi, json, cbor. The status is 0 after a response of success, 4 or 5 after one
         of these classes, 27 when the time of -B is over, and 1 after any other error.
+
+        'serve' serves the files of a folder until Ctrl-C: whole, in blocks, and observed; folders as lists of links. Links of the file system are not
+        followed, and names that begin with a dot are left out.
         """,
     options: payloadOptions + [
         Option("t", "content-format", value: "FORMAT", "What the payload is."),
@@ -42,8 +45,9 @@ let coapCommand = Command(
         Option(nil, "psk", value: "HEX", "DTLS and TLS: the pre-shared key in hexadecimal."),
         Option(nil, "psk-identity", value: "NAME", "DTLS and TLS: the identity for the pre-shared key."),
         Option(nil, "quiet", "Print no errors."),
-    ]
+    ] + coapServeOptions
 ) { arguments in
+    if arguments.operands.first == "serve" { return try await serveFolder(arguments) }
     let (verb, operands) = (arguments.operands.first ?? "", arguments.operands.dropFirst())
     guard let method = methods[verb] else {
         throw UsageError(verb.isEmpty ? "a method and a URL are missing" : "there is no method '\(verb)'")
