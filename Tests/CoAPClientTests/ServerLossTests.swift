@@ -82,7 +82,7 @@ import Testing
                     switch output {
                     case .transmit(let bytes): fly(bytes, index, toServer: true)
                     case .notification(_, let response): client.notified.append(response)
-                    case .stale: break
+                    case .stale, .disconnect: break
                     case .finished(let id, let result): client.results[id] = result
                     }
                 }

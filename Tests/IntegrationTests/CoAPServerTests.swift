@@ -132,7 +132,7 @@ import Testing
     @Test func aGroupIsAsked() async throws {
         try await TestServer.with(change: { $0.leisure = .milliseconds(200) }) { server in
             let group = try #require(IPAddress("224.0.1.187"))
-            let groupPort = freeUDPPort()
+            let groupPort = freePort()
             let loopback = if_nametoindex("lo")
             try await server.server.join(group, port: groupPort, interface: loopback)
             let loop = EventLoop.start()

@@ -54,21 +54,30 @@ final class RawDatagrams: Sendable {
     }
 }
 
-/// A UDP port on 127.0.0.1 that was free a moment ago.
-func freeUDPPort() -> UInt16 {
-    let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+/// A port on 127.0.0.1 that was free a moment ago, for UDP and TCP, as was the next one: servers take that for what is encrypted.
+func freePort() -> UInt16 {
+    while true {
+        let port = UInt16.random(in: 10_000..<32_000)
+        let isFree = [(port, SOCK_DGRAM), (port, SOCK_STREAM), (port + 1, SOCK_DGRAM), (port + 1, SOCK_STREAM)]
+            .allSatisfy {
+                canBind($0, $1)
+            }
+        if isFree { return port }
+    }
+}
+
+private func canBind(_ port: UInt16, _ type: __socket_type) -> Bool {
+    let descriptor = socket(AF_INET, Int32(type.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    withUnsafeMutablePointer(to: &address) {
+    return withUnsafePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            _ = bind(descriptor, $0, size)
-            getsockname(descriptor, $0, &size)
+            bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
         }
     }
-    return UInt16(bigEndian: address.sin_port)
 }
 
 /// A server of somebody else in a process of its own, which ends with this object.
@@ -78,7 +87,7 @@ final class PeerProcess {
 
     /// Starts `arguments`, in which `PORT` stands for the port; `nil` if there is no such program.
     init?(_ arguments: [String]) {
-        let port = freeUDPPort()
+        let port = freePort()
         self.port = port
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

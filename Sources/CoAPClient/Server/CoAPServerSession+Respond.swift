@@ -28,11 +28,11 @@ extension CoAPServerSession {
                 }
                 output(.transmit(acknowledgement.encoded, to: request.peer))
             }
-            if isRemembered { remember(request, acknowledgement.encoded, exchangeLifetime, at: now) }
+            if isRemembered { remember(request, acknowledgement.encoded, timeouts.exchangeLifetime, at: now) }
             return
         }
         // A copy of what was not to be confirmed is ignored (RFC 7252, 4.5).
-        if isRemembered { remember(request, [], configuration.messages.nonConfirmableLifetime, at: now) }
+        if isRemembered { remember(request, [], timeouts.nonConfirmableLifetime, at: now) }
         if isSilent { return }
         let messageID = nextMessageID(for: request.peer)
         observer?.messageID = messageID

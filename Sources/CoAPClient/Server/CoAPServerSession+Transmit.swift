@@ -14,7 +14,7 @@ extension CoAPServerSession {
     ) {
         let messageID = nextMessageID(for: peer)
         observer?.messageID = messageID
-        let timeout = configuration.messages.firstTimeout(random: random.next())
+        let timeout = timeouts.first(random: random.next())
         let datagram = Self.message(.confirmable, response, messageID, token).encoded
         transmissions.append(Transmission(of: datagram, messageID, to: peer, for: observer, timeout: timeout, at: now))
         output(.transmit(datagram, to: peer))

@@ -111,7 +111,7 @@ public struct CoAPServerSession: ~Copyable {
     private(set) var messageBytes: Int
     let seed: CoAPSeed
     var random: CoAPRandom
-    let exchangeLifetime: Duration
+    let timeouts: CoAPTimeouts
     var resources: [Entry] = []
     private var lastResource: UInt32 = 0
     private var lastRequest: UInt64 = 0
@@ -136,7 +136,7 @@ public struct CoAPServerSession: ~Copyable {
         messageBytes = configuration.messages.maximumMessageBytes
         self.seed = seed
         random = CoAPRandom(seed)
-        exchangeLifetime = configuration.messages.effectiveExchangeLifetime
+        timeouts = CoAPTimeouts(configuration.messages)
         answered = AnsweredRequests(limit: configuration.duplicateLimit)
         bodies = StoredBodies(configuration)
         for _ in 0..<16 { messageIDs.append(UInt16(truncatingIfNeeded: random.next())) }
