@@ -140,7 +140,7 @@ final class BlockTransfer {
         }
         guard block.sizeExponent <= largestExponent, block.offset == received.count, fits(response.payload.count, block)
         else { return .finished(.failure(.unexpectedBlock)) }
-        let total = max(received.count + response.payload.count, Int(response.options.uint(.size2) ?? 0))
+        let total = max(received.count + response.payload.count, Int(clamping: response.options.uint(.size2) ?? 0))
         guard total <= bodyLimit else { return .finished(.failure(.bodyTooLarge(bytes: total, limit: bodyLimit))) }
         if self.response == nil {
             received.reserveCapacity(total)

@@ -20,6 +20,8 @@ public enum CoAPError: Error, Equatable, Sendable {
     case unexpectedBlock
     /// The resource changes faster than its representation can be fetched block by block (RFC 7959, 2.4).
     case representationChanged
+    /// The server has answered with this code, and this diagnostic text, where only success is of use.
+    case refused(CoAPCode, diagnostic: [UInt8])
     /// A body is, or by its Size2 option will be, over the limit of the configuration.
     case bodyTooLarge(bytes: Int, limit: Int)
     /// An option of the request has a value that the standard does not allow (RFC 7252, 5.10).

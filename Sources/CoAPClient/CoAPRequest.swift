@@ -8,6 +8,8 @@ public struct CoAPRequest: Equatable, Sendable {
     public var options: CoAPOptions
     /// The payload.
     public var payload: [UInt8]
+    /// Whether a body that comes in blocks is put together. If not, the response is the block that ``CoAPOptions/block2`` asks for.
+    public var collectsBlocks = true
 
     /// A request from its parts.
     public init(

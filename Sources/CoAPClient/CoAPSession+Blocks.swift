@@ -101,6 +101,7 @@ extension CoAPSession {
     /// Whether a response is but a part; if it is the first, the transfer begins.
     private mutating func isBlock(_ response: CoAPResponse, _ exchange: Exchange) -> Bool {
         if exchange.transfer != nil { return true }
+        guard exchange.collectsBlocks else { return false }
         let block = response.options.block2
         let wantsBlocks = response.code == .requestEntityTooLarge && response.options.block1 != nil
         guard block?.hasMore == true || wantsBlocks, let request = request(of: exchange) else { return false }

@@ -204,6 +204,7 @@ public struct CoAPSession: ~Copyable {
         #endif
         // All three classes (RFC 7967, 2.1).
         exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
+        exchange.collectsBlocks = request.collectsBlocks
         if request.options.observe == 0 { exchange.observation = Observation() }
         start(exchange, at: now)
         return exchange.id

@@ -34,6 +34,8 @@ extension CoAPSession {
         var hasToken = false
         /// Whether it is in the line of those that have another message to send.
         var isInLine = false
+        /// Whether a body that comes in blocks is put together.
+        var collectsBlocks = true
         /// Whether it is over once it is sent.
         var wantsNoResponse = false
         /// Drawn when it goes out, as the message ID is.

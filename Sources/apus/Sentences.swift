@@ -37,6 +37,8 @@ func sentence(for error: CoAPError) -> String {
     case .responseTruncated: "the response is longer than the network takes; try smaller blocks with -b"
     case .unexpectedBlock: "the server sends blocks that do not fit together"
     case .representationChanged: "the resource changes faster than it can be fetched; try again"
+    case .refused(let code, let diagnostic):
+        "the server answers \(code)" + (diagnostic.isEmpty ? "" : ": \(String(decoding: diagnostic, as: UTF8.self))")
     case .bodyTooLarge(let bytes, let limit): "the body has \(bytes) bytes, over the limit of \(limit)"
     case .invalidOption(let number): "the value of option \(number) is not allowed"
     case .invalidMethod(let code): "\(code) is no method"

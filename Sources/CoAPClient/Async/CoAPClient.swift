@@ -10,6 +10,8 @@ public actor CoAPClient {
     private var connection: CoAPConnection { connectionOnLoop.value }
     nonisolated let connectionOnLoop: LoopConfined<CoAPConnection>
     nonisolated let loop: EventLoop
+    /// How the client behaves.
+    public nonisolated let configuration: CoAPConfiguration
     private var isClosed = false
     /// Places that no task waits in.
     private var waits: [ResponseWait] = []
@@ -24,6 +26,7 @@ public actor CoAPClient {
         configuration: CoAPConfiguration = CoAPConfiguration()
     ) {
         loop = network.loop
+        self.configuration = configuration
         connectionOnLoop = LoopConfined(
             CoAPConnection(to: endpoint, over: network, configuration: configuration, seed: .systemRandom())
         )
@@ -36,6 +39,7 @@ public actor CoAPClient {
         configuration: CoAPConfiguration = CoAPConfiguration()
     ) {
         loop = network.loop
+        self.configuration = configuration
         connectionOnLoop = LoopConfined(
             CoAPConnection(to: endpoint, overStreams: network, configuration: configuration, seed: .systemRandom())
         )
