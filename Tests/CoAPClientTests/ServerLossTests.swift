@@ -33,7 +33,7 @@ import Testing
         init(_ seed: UInt64) { random = SeededRandom(state: seed) }
     }
 
-    private struct World: ~Copyable {
+    private final class World {
         var server = ServerUnderTest()
         let record: Record
         let clients: [Client]
@@ -67,7 +67,7 @@ import Testing
             }
         }
 
-        private mutating func fly(_ bytes: [UInt8], _ peer: Int, toServer: Bool) {
+        private func fly(_ bytes: [UInt8], _ peer: Int, toServer: Bool) {
             let copies = loss > 0 && Int.random(in: 0..<10, using: &random) == 0 ? 2 : 1
             for _ in 0..<copies where Int.random(in: 0..<100, using: &random) >= loss {
                 order += 1
@@ -76,7 +76,7 @@ import Testing
             }
         }
 
-        private mutating func drain() {
+        private func drain() {
             for (index, client) in clients.enumerated() {
                 while let output = client.session.nextOutput() {
                     switch output {
@@ -89,14 +89,14 @@ import Testing
             }
         }
 
-        private mutating func send(_ sent: [ServerUnderTest.Sent]) {
+        private func send(_ sent: [ServerUnderTest.Sent]) {
             for sent in sent {
                 fly(sent.message.encoded, Int(sent.peer.port), toServer: false)
             }
         }
 
         /// Runs the world until `time`, or until nothing happens any more.
-        mutating func run(to time: Duration) {
+        func run(to time: Duration) {
             drain()
             while true {
                 let times =
@@ -129,7 +129,7 @@ import Testing
             record.now = time
         }
 
-        mutating func change(_ value: [UInt8]) {
+        func change(_ value: [UInt8]) {
             record.value = value
             server.now = now
             send(server.changed("value"))
@@ -139,7 +139,7 @@ import Testing
     /// Each request that is not safe to repeat is carried out once, whatever the network does, and bodies arrive whole.
     @Test(arguments: [(0, 1), (10, 2), (10, 3), (30, 4), (30, 5)] as [(Int, UInt64)])
     func requestsAreCarriedOutOnce(lossPercent: Int, seed: UInt64) throws {
-        var world = World(clients: 3, lossPercent: lossPercent, seed: seed) { $0.blockBytes = 256 }
+        let world = World(clients: 3, lossPercent: lossPercent, seed: seed) { $0.blockBytes = 256 }
         var bodies: [(client: Int, id: CoAPExchangeID, body: [UInt8])] = []
         var random = SeededRandom(state: seed)
         for number in 0..<60 {
@@ -168,7 +168,7 @@ import Testing
     /// Whatever is lost, in the end observers know the last state (RFC 7641, 1.3).
     @Test(arguments: [(0, 10), (20, 11), (20, 12), (40, 13)] as [(Int, UInt64)])
     func observersKnowTheLastState(lossPercent: Int, seed: UInt64) throws {
-        var world = World(clients: 4, lossPercent: lossPercent, seed: seed)
+        let world = World(clients: 4, lossPercent: lossPercent, seed: seed)
         for client in world.clients {
             var request = CoAPRequest(.get, path: "value")
             request.options.observe = 0

@@ -339,7 +339,14 @@ import Testing
             let sent = server.receive(request(.put, "hello", payload: payload).encoded, isTruncated: isTruncated)
             #expect(sent.map(\.message.code) == [.requestEntityTooLarge] && sent.first?.message.options.block1 != nil)
         }
-        #expect(server.handled.isEmpty)
+        // What is no request is no better for being long.
+        _ = server.receive(request(.get, "later"))
+        _ = server.pass(to: .seconds(1))
+        let response = server.respond(to: 0, .content([])).first
+        let acknowledgement = CoAPMessage.empty(.acknowledgement, response?.messageID ?? 0).encoded
+        #expect(server.receive(acknowledgement, isTruncated: true).isEmpty && server.session.transmissions.count == 1)
+        #expect(server.receive(acknowledgement).isEmpty && server.session.transmissions.isEmpty)
+        #expect(server.handled.count == 1)
     }
 
     @Test func whatIsNoResponseIsAnErrorOfTheServer() {

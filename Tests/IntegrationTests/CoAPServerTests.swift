@@ -83,6 +83,45 @@ import Testing
 
     private struct Broken: Error {}
 
+    /// Callbacks that answer at once, later, and that change the server they are called by.
+    @Test func callbacksAnswer() async throws {
+        let loop = EventLoop.start()
+        defer { loop.stop() }
+        let box = await loop.call { LoopConfined(CoAPResponder(on: loop, seed: .systemRandom())) }
+        let hasEnded = Guarded(false)
+        let port = await loop.call {
+            let responder = box.value
+            responder.ended = { error in hasEnded.withLock { $0 = error == nil } }
+            responder.add(CoAPResource(["now"], .get)) { _ in .content([1]) }
+            responder.add(CoAPResource(["later"], .get)) { request in
+                loop.execute { box.value.respond(to: request.id, with: .content([2])) }
+                return nil
+            }
+            responder.add(CoAPResource(["remove"], .post)) { _ in
+                box.value.remove([Array("now".utf8)])
+                return CoAPResponse(.changed)
+            }
+            responder.add(CoAPResource(["close"], .post)) { _ in
+                box.value.close()
+                return CoAPResponse(.changed)
+            }
+            let address = SocketAddress(address: .loopbackIPv4, port: 0)
+            do { try responder.open(at: address, over: LinuxNetwork(loop: loop)) } catch { return UInt16(0) }
+            return responder.localAddress?.port ?? 0
+        }
+        let looped = LoopedClient(port: port)
+        let now = try await looped.client.get("now")
+        let later = try await looped.client.get("later")
+        #expect(now.payload == [1] && later.payload == [2])
+        #expect(try await looped.client.post("remove", payload: []).code == .changed)
+        #expect(try await looped.client.get("now").code == .notFound)
+        await #expect(throws: CoAPError.self) {
+            try await looped.client.post("close", payload: [], timeout: .milliseconds(200))
+        }
+        #expect(await eventually { hasEnded.withLock { $0 } })
+        await looped.close()
+    }
+
     /// A handler that throws, one that is cancelled, and one that nobody waits for.
     @Test func handlersMayFail() async throws {
         try await with(change: { $0.handlerTimeout = .milliseconds(300) }) { server, client in

@@ -1,5 +1,5 @@
-// What a server may send, and what it may not, to the parsers of CoAP: messages, link documents, and URLs with references against them. What is read is composed and read
-// again. And to a session with requests of all kinds under way, over datagrams and over a stream.
+// What a peer may send, and what it may not, to the parsers of CoAP: messages, link documents, and URLs with references against them. What is read is composed and read
+// again. And to a client's session with requests of all kinds under way, over datagrams and over a stream, and to a server.
 //
 // The input's first byte chooses.
 import CoAPClient
@@ -13,12 +13,13 @@ private let base = CoAPURL("coaps+tcp://[2001:db8::1]:7/a/b?c")
 private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     guard let data, size > 1 else { return 0 }
     let input = Array(UnsafeBufferPointer(start: data + 1, count: size - 1))
-    switch data[0] % 5 {
+    switch data[0] % 6 {
     case 0: fuzzMessage(input)
     case 1: fuzzLinks(input)
     case 2: fuzzURL(input)
     case 3: fuzzSession(CoAPSession(sessionConfiguration, seed: CoAPSeed(1, 2)), input, isStream: false)
-    default: fuzzSession(CoAPSession(overStreams: sessionConfiguration, seed: CoAPSeed(1, 2)), input, isStream: true)
+    case 4: fuzzSession(CoAPSession(overStreams: sessionConfiguration, seed: CoAPSeed(1, 2)), input, isStream: true)
+    default: fuzzServer(input)
     }
     return 0
 }
@@ -140,5 +141,55 @@ private func fuzzURL(_ input: [UInt8]) {
     }
     if let base, let url = try? CoAPURL(input.span, relativeTo: base) {
         guard (try? CoAPURL(url.text.span, relativeTo: base)) == url else { fatalError("another URL") }
+    }
+}
+
+/// Each datagram has two bytes before it: its length, and its peer, what time passes before it, and whether it was sent to a group.
+private func fuzzServer(_ input: [UInt8]) {
+    var configuration = CoAPServerConfiguration()
+    configuration.exchangeLimit = 4
+    configuration.observerLimit = 2
+    configuration.bodyLimit = 2
+    configuration.messages.maximumBodyBytes = 4_096
+    var server = CoAPServerSession(configuration, seed: CoAPSeed(1, 2))
+    var resource = CoAPResource("a".utf8.span, [.get, .put, .post, .fetch])
+    resource.isObservable = true
+    resource.includesSubpaths = true
+    server.add(resource, at: .zero)
+    var now = Duration.zero
+    var offset = 0
+    while offset + 2 <= input.count {
+        let (length, flags) = (Int(input[offset]), input[offset + 1])
+        let end = min(offset + 2 + length, input.count)
+        let peer = SocketAddress(address: .v4(UInt32(flags & 3)), port: 1)
+        now += .milliseconds(Int(flags >> 3) * 100)
+        server.handleTimeout(at: now)
+        drain(&server, at: now)
+        server.receive(input.span.extracting(offset + 2..<end), from: peer, isMulticast: flags & 4 != 0, at: now)
+        drain(&server, at: now)
+        if flags == 255 { server.changed([[UInt8(ascii: "a")]], at: now) }
+        offset = end
+    }
+    // Whatever came, it ends.
+    for _ in 0..<1_000 {
+        guard let deadline = server.deadline else { break }
+        now = max(now, deadline)
+        server.handleTimeout(at: now)
+        drain(&server, at: now)
+    }
+    guard server.deadline == nil else { fatalError("the server has no rest") }
+}
+
+private func drain(_ server: inout CoAPServerSession, at now: Duration) {
+    while let output = server.nextOutput() {
+        switch output {
+        case .transmit(let datagram, _):
+            if (try? CoAPMessage(decoding: datagram.span)) == nil { fatalError("what is sent is no message") }
+        // Some are never answered.
+        case .request(let request) where request.payload.first != 0:
+            let payload = [UInt8](repeating: 1, count: request.payload.count * 100)
+            server.respond(to: request.id, with: .content(payload), at: now)
+        case .request, .abandoned: break
+        }
     }
 }

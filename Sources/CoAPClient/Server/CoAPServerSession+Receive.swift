@@ -40,9 +40,10 @@ extension CoAPServerSession {
         }
     }
 
-    /// What needs to be known of a message that is too long.
+    /// What needs to be known of a request that is too long; other messages of that length make no sense.
     private static func head(_ datagram: Span<UInt8>) throws(CoAPFormatError) -> CoAPMessage {
         let header = try CoAPHeader(decoding: datagram)
+        guard header.code.isRequest else { throw .emptyMessageWithContent }
         let token = try header.token(datagram)
         return CoAPMessage(type: header.type, code: header.code, messageID: header.messageID, token: token)
     }
