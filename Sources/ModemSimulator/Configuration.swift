@@ -1,3 +1,9 @@
+/// The families of modems that can be simulated.
+public enum ModemDialect: String, Sendable, CaseIterable {
+    /// Espressif's ESP-AT; ``ModemSimulatorConfiguration/generation`` says which.
+    case espat
+}
+
 /// How a simulated modem is made.
 public struct ModemSimulatorConfiguration: Sendable {
     /// The generations of ESP-AT firmware that differ in their answers.
@@ -8,20 +14,27 @@ public struct ModemSimulatorConfiguration: Sendable {
         case v2
     }
 
-    /// The firmware that it behaves like.
+    /// The family that it belongs to.
+    public var dialect = ModemDialect.espat
+    /// The firmware that it behaves like, if it is of Espressif's family.
     public var generation = Generation.v2
     /// The seed of everything random in it.
     public var seed: UInt64 = 1
     /// What it does worse than it should.
     public var faults = Faults()
-    /// The bits per second of the line, ten to a byte; 0 does not hold anything back.
+    /// The bits per second of the line, ten to a byte and in each direction; 0 does not hold anything back.
     public var baudRate = 0
     /// A stable path that always leads to the current device.
     public var link: String?
     /// The signal strength that it reports, in dBm; it varies by a few around that.
     public var signal = -52
 
-    /// A modem with firmware 2.x that does everything right.
+    /// How long the modem is deaf after a restart, before its banner, in milliseconds.
+    public var bootMilliseconds = 0
+    /// Whether it says its banner when it is made, as if power came then, and not only when it restarts.
+    public var announcesPowerUp = false
+
+    /// A modem with ESP-AT firmware 2.x that does everything right.
     public init() {}
 }
 
@@ -35,7 +48,7 @@ public struct ModemSimulatorError: Error, CustomStringConvertible {
 public struct ModemStatistics: Sendable, Equatable {
     /// Command lines received.
     public var commands = 0
-    /// Bytes received from the host, and sent to it.
+    /// Bytes received from the host.
     public var bytesIn = 0
     /// Bytes sent to the host.
     public var bytesOut = 0
