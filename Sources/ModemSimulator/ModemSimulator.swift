@@ -78,6 +78,9 @@ public final class ModemSimulator: Sendable {
     /// Puts the plug back in. The terminal is a new one; with a configured link, ``path`` leads to it.
     public func plugIn() { worker.request(.plugIn) }
 
+    /// How far the transcript has been played that it was made with.
+    public var playback: ModemPlayback? { worker.shared.withLock { $0.playback } }
+
     /// Loses the network's data context and all links; it comes back after ``Faults/contextReturnMilliseconds``.
     public func loseContext() { worker.request(.loseContext) }
 

@@ -23,7 +23,12 @@ extension ModemDialect {
     /// The numbers that links can have start at 0 and end below this.
     var linkCount: Int {
         switch self {
-        case .espat: 5
+        case .espat, .bc26: 5
+        case .quectel: 12
+        case .sim7600: 10
+        case .sim800, .air724: 6
+        case .ublox, .bc28, .m5310a: 7
+        case .l610: 4
         }
     }
 
@@ -31,6 +36,15 @@ extension ModemDialect {
     func makeModem(_ worker: Worker) -> any Dialect {
         switch self {
         case .espat: ESPAT(worker)
+        case .quectel: Quectel(worker)
+        case .sim7600: SIM7600(worker)
+        case .sim800: SIM800(worker)
+        case .ublox: UBlox(worker)
+        case .bc26: BC26(worker)
+        case .bc28: BC28(worker)
+        case .m5310a: M5310A(worker)
+        case .l610: L610(worker)
+        case .air724: Air724(worker)
         }
     }
 }

@@ -210,7 +210,12 @@ final class Sockets {
     /// Moves bytes between the network and the buffers of a link.
     func serve(_ number: Int) {
         flush(number)
-        guard let link = self[number], link.isOpen, link.buffer.count < Self.bufferBytes else { return }
+        while receive(number) {}
+    }
+
+    /// Takes a piece of the stream, or a datagram, if there is one and room for it.
+    private func receive(_ number: Int) -> Bool {
+        guard let link = self[number], link.isOpen, link.buffer.count < Self.bufferBytes else { return false }
         let room = link.isStream ? Self.bufferBytes - link.buffer.count : 2_048
         var chunk = [UInt8](repeating: 0, count: room)
         var sender = sockaddr_in()
@@ -229,6 +234,7 @@ final class Sockets {
         } else if link.isStream, clinux_errno() != EAGAIN, clinux_errno() != EINTR {
             cut(number, isReset: true)
         }
+        return count > 0
     }
 
     /// Takes up to `maximum` bytes out of the buffer; of a datagram, what does not fit is lost.

@@ -12,6 +12,7 @@ final class Worker: @unchecked Sendable {
         var requests: [Request] = []
         var transcript: [String] = []
         var path = ""
+        var playback: ModemPlayback?
     }
 
     enum Request {
@@ -28,6 +29,7 @@ final class Worker: @unchecked Sendable {
     private var line: HostLine
     private(set) var sockets: Sockets
     private lazy var dialect = makeDialect()
+    private var recorder: Recorder?
     var randomness: Randomness
     private(set) var faults: Faults
     private var input: [UInt8] = []
@@ -52,6 +54,7 @@ final class Worker: @unchecked Sendable {
         line = HostLine(front, baudRate: configuration.baudRate)
         sockets = Sockets(count: configuration.dialect.linkCount)
         wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        if let path = configuration.recording { recorder = try Recorder(path) }
         if case .pty = front { try openTerminal() }
     }
 
@@ -61,7 +64,8 @@ final class Worker: @unchecked Sendable {
     }
 
     private func makeDialect() -> any Dialect {
-        configuration.dialect.makeModem(self)
+        if let transcript = configuration.playing { return Player(transcript, worker: self) }
+        return configuration.dialect.makeModem(self)
     }
 
     private func openTerminal() throws(ModemSimulatorError) {
@@ -92,17 +96,17 @@ final class Worker: @unchecked Sendable {
             wait()
             takeRequests()
             fireTimers()
+            // What has arrived before a command is there for it.
+            for link in sockets.used { sockets.serve(link) }
             line.acceptHost()
             readLine()
-            for link in sockets.used {
-                sockets.serve(link)
-                dialect.serve(link)
-            }
+            for link in sockets.used { dialect.serve(link) }
             writeLine()
         }
         dialect.powerDown()
         sockets.closeAll()
         line.closeDown()
+        recorder?.end()
         if let link = configuration.link { unlink(link) }
     }
 
@@ -178,6 +182,7 @@ final class Worker: @unchecked Sendable {
         }
         if !bytes.isEmpty {
             shared.withLock { $0.statistics.bytesIn += bytes.count }
+            recorder?.note(.host, bytes, at: now)
             input += bytes
         }
         dialect.receive(&input)
@@ -187,6 +192,7 @@ final class Worker: @unchecked Sendable {
         let bytes = line.write(at: now)
         guard !bytes.isEmpty else { return }
         shared.withLock { $0.statistics.bytesOut += bytes.count }
+        recorder?.note(.modem, bytes, at: now)
     }
 
     private func fireTimers() {
@@ -249,6 +255,9 @@ final class Worker: @unchecked Sendable {
 
     /// Counts something that has happened.
     func count(_ what: WritableKeyPath<ModemStatistics, Int>) { shared.withLock { $0.statistics[keyPath: what] += 1 } }
+
+    /// Tells how far a transcript has been played.
+    func report(_ playback: ModemPlayback) { shared.withLock { $0.playback = playback } }
 
     /// Writes a line into the transcript that users see.
     func note(_ direction: String, _ bytes: [UInt8]) {
