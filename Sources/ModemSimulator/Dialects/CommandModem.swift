@@ -16,6 +16,7 @@ class CommandModem: Dialect {
     /// A command is under way.
     private(set) var isExecuting = false
     private var payload: (count: Int, bytes: [UInt8], body: ([UInt8]) -> Void)?
+    private var isDown = false
     /// Who waits for the opening of a link.
     private var openings: [Int: (serial: Int, body: (Bool) -> Void)] = [:]
 
@@ -38,6 +39,7 @@ class CommandModem: Dialect {
     func powerUp(hasBanner: Bool) {}
 
     func powerDown() {
+        isDown = true
         payload = nil
         openings = [:]
     }
@@ -59,7 +61,7 @@ class CommandModem: Dialect {
     // MARK: Input
 
     func receive(_ input: inout [UInt8]) {
-        while !input.isEmpty {
+        while !input.isEmpty, !isDown {
             if payload != nil {
                 guard takePayload(&input) else { return }
             } else if isExecuting, faults.overlap == .queue {

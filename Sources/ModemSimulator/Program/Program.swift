@@ -56,7 +56,7 @@ private func report(_ playback: ModemPlayback?, _ program: String) -> Int32 {
 }
 
 /// What the command line says.
-private struct ProgramOptions {
+struct ProgramOptions {
     var configuration = ModemSimulatorConfiguration()
     var port: UInt16?
     var isVerbose = false

@@ -185,7 +185,12 @@ final class Worker: @unchecked Sendable {
             recorder?.note(.host, bytes, at: now)
             input += bytes
         }
-        dialect.receive(&input)
+        let receiver = dialect
+        var taken = input
+        input = []
+        receiver.receive(&taken)
+        // A restart has forgotten what came before it.
+        if receiver === dialect { input = taken }
     }
 
     private func writeLine() {
