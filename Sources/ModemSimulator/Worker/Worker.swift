@@ -49,7 +49,8 @@ final class Worker: @unchecked Sendable {
         self.configuration = configuration
         self.onLine = onLine
         faults = configuration.faults
-        shared = Guarded(Shared(faults: configuration.faults))
+        let playback = configuration.playing.map { ModemPlayback.playing(line: $0.lines.first ?? 1) }
+        shared = Guarded(Shared(faults: configuration.faults, playback: playback))
         randomness = Randomness(seed: configuration.seed)
         line = HostLine(front, baudRate: configuration.baudRate)
         sockets = Sockets(count: configuration.dialect.linkCount)
