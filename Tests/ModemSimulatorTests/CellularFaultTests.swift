@@ -325,6 +325,18 @@ import Testing
         #expect(bytes != right)
     }
 
+    @Test(arguments: [true, false]) func anOpeningFailsThatTheNetworkLeaves(losesContext: Bool) throws {
+        let host = try RawHost(generation: .v2)
+        try host.setUp(isPassive: false)
+        let peer = RawPeer()
+        set(host) { $0.openDelayMilliseconds = 60_000 }
+        host.send("AT+CIPSTART=0,\"TCP\",\"127.0.0.1\",\(peer.port)\r\n")
+        peer.acceptConnection()
+        if losesContext { host.modem.loseContext() } else { host.modem.breakLinks() }
+        host.expect("\r\nERROR\r\n")
+        #expect(peer.receive().isEmpty)
+    }
+
     @Test func theEspressifFirmwareLosesItsNetwork() throws {
         let host = try RawHost(generation: .v2)
         try host.setUp(isPassive: false)

@@ -34,6 +34,27 @@ import Testing
         try host.expect("AT", "\r\nOK\r\n")
     }
 
+    @Test func aHostThatLeavesEndsNothing() throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.dialect = .quectel
+        let host = try RawHost(try ModemSimulator(listeningOn: 0, configuration))
+        let peer = RawPeer()
+        try host.expect("ATE0", "ATE0\r\r\nOK\r\n")
+        try host.expect("AT+QIACT=1", "\r\nOK\r\n")
+        try host.expect("AT+QIOPEN=1,0,\"TCP\",\"127.0.0.1\",\(peer.port),0,1", "\r\nOK\r\n\r\n+QIOPEN: 0,0\r\n")
+        peer.acceptConnection()
+        try host.open()
+        for _ in 0..<100 { peer.send(String(repeating: "x", count: 5_000)) }
+        try host.open()
+        host.send("AT\r")
+        #expect(host.read(upTo: "\r\nOK\r\n").hasSuffix("\r\nOK\r\n"))
+    }
+
+    @Test func aRestartComesBehindItsAnswer() throws {
+        let host = try RawHost(.quectel) { $0.baudRate = 1_200 }
+        try host.expect("AT+CFUN=1,1", "\r\nOK\r\n\r\nRDY\r\n")
+    }
+
     @Test func socketsOutliveTheirHost() throws {
         let host = try RawHost(.quectel)
         let peer = RawPeer()
