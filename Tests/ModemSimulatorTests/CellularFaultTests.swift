@@ -126,6 +126,14 @@ import Testing
         try host.expect("AT+CIPSEND=0,5", "\r\n> ")
         host.expect(payload: "hello", "\r\nDATA ACCEPT:0,3\r\n")
         #expect(peer.receive() == "hel")
+        let (sara, _) = try opened(.ublox, ["AT+USOCR=6", "AT+USOCO=0,\"127.0.0.1\",PORT"])
+        set(sara) { $0.takesPartEvery = 1 }
+        try sara.expect("AT+USOWR=0,5", "\r\n@")
+        sara.expect(payload: "hello", "\r\n+USOWR: 0,3\r\n\r\nOK\r\n")
+        let (simcom, _) = try opened(.sim7600, ["AT+NETOPEN", "AT+CIPOPEN=0,\"TCP\",\"127.0.0.1\",PORT"])
+        set(simcom) { $0.takesPartEvery = 1 }
+        try simcom.expect("AT+CIPSEND=0,5", "\r\n>")
+        simcom.expect(payload: "hello", "\r\nOK\r\n\r\n+CIPSEND: 0,5,3\r\n")
     }
 
     // MARK: What costs something
@@ -224,6 +232,7 @@ import Testing
         }
         peer.acceptConnection()
         while !host.isSilent(milliseconds: 50) { _ = host.read(upTo: "\n", milliseconds: 10) }
+        host.peers.append(peer)
         return (host, peer)
     }
 
