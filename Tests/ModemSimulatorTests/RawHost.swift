@@ -5,12 +5,37 @@ import Testing
 /// A host that talks to a modem by plain system calls, with none of the stack.
 final class RawHost {
     let modem: ModemSimulator
+    private let lineEnd: String
+    /// Peers that live as long as the host.
+    var peers: [RawPeer] = []
     private var terminal: Int32 = -1
     private var input: [UInt8] = []
 
     init(_ configuration: ModemSimulatorConfiguration = ModemSimulatorConfiguration()) throws {
         modem = try ModemSimulator(configuration)
+        // Cellular modems take a line feed for payload, if a prompt is due.
+        lineEnd = configuration.dialect == .espat ? "\r\n" : "\r"
         try open()
+    }
+
+    /// A host at any modem, which may listen on a port.
+    init(_ modem: ModemSimulator) throws {
+        self.modem = modem
+        lineEnd = "\r"
+        try open()
+    }
+
+    /// A host of a cellular modem; `ATE0` is behind it.
+    convenience init(
+        _ dialect: ModemDialect,
+        _ change: (inout ModemSimulatorConfiguration) -> Void = { _ in }
+    ) throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.dialect = dialect
+        change(&configuration)
+        try self.init(configuration)
+        send("ATE0\r")
+        #expect(read(upTo: "OK\r\n").hasSuffix("\r\nOK\r\n"))
     }
 
     init(generation: ModemSimulatorConfiguration.Generation, _ faults: Faults = Faults()) throws {
@@ -19,6 +44,7 @@ final class RawHost {
         configuration.faults = faults
         configuration.signal = -60
         modem = try ModemSimulator(configuration)
+        lineEnd = "\r\n"
         try open()
     }
 
@@ -27,12 +53,37 @@ final class RawHost {
         modem.stop()
     }
 
+    /// Closes the terminal.
+    func hangUp() {
+        close(terminal)
+        terminal = -1
+    }
+
     /// Opens the modem's terminal, for the first time or again.
     func open() throws {
         if terminal >= 0 { close(terminal) }
-        terminal = clinux_open(modem.path, O_RDWR | O_NOCTTY | O_CLOEXEC, 0)
+        if modem.path.hasPrefix("tcp:") {
+            terminal = Self.connect(modem.path)
+        } else {
+            terminal = clinux_open(modem.path, O_RDWR | O_NOCTTY | O_CLOEXEC, 0)
+        }
         try #require(terminal >= 0, "cannot open \(modem.path)")
         input = []
+    }
+
+    /// Connects to `tcp:127.0.0.1:PORT`.
+    private static func connect(_ path: String) -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = (path.split(separator: ":").last.flatMap { UInt16($0) } ?? 0).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let outcome = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                CLinux.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        return outcome == 0 ? descriptor : -1
     }
 
     /// Echo off and several links, as every driver has it.
@@ -55,7 +106,7 @@ final class RawHost {
 
     /// Sends a command line and checks that exactly `answer` comes.
     func expect(_ line: String, _ answer: String, mayDoubleReturn: Bool = false) throws {
-        send(line + "\r\n")
+        send(line + lineEnd)
         // 1.x echoes the carriage return twice.
         if mayDoubleReturn, read(line.utf8.count + 2) == line + "\r\r" {
             _ = read(1)
@@ -71,6 +122,15 @@ final class RawHost {
         while input.count < count, fill(milliseconds: 5_000) {}
         defer { input.removeFirst(min(count, input.count)) }
         return String(decoding: input.prefix(count), as: UTF8.self)
+    }
+
+    /// Checks that exactly `text` comes next.
+    func expect(_ text: String) { #expect(read(text.utf8.count) == text) }
+
+    /// Sends a payload and checks that exactly `answer` comes.
+    func expect(payload: String, _ answer: String) {
+        send(payload)
+        #expect(read(answer.utf8.count) == answer, "after the payload \(payload)")
     }
 
     /// What comes up to and with `text`; all of it, if `text` does not come within `milliseconds` of silence.
@@ -126,7 +186,7 @@ final class RawPeer {
                 getsockname(descriptor, $0, &size)
             }
         }
-        if isStream { listen(descriptor, 8) }
+        if isStream { listen(descriptor, 16) }
         port = UInt16(bigEndian: address.sin_port)
     }
 
@@ -138,6 +198,9 @@ final class RawPeer {
         close(descriptor)
         descriptor = connection
     }
+
+    /// Sends no more, but still receives.
+    func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     func end() {
         close(descriptor)
