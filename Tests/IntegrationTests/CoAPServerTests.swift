@@ -178,19 +178,28 @@ import Testing
             defer { loop.stop() }
             var options = SocketOptions()
             options.multicastInterface = "lo"
-            let channel = try await DatagramChannel.bind(
-                at: SocketAddress(address: .loopbackIPv4, port: 0),
-                over: LinuxNetwork(loop: loop, options: options)
-            )
-            var asked = CoAPOptions()
-            asked.addPath("body".utf8.span)
-            let request = CoAPMessage(type: .nonConfirmable, code: .get, messageID: 9, token: .empty, options: asked)
-            try await channel.send(request.encoded, to: SocketAddress(address: group, port: groupPort))
-            let answer = try #require(try await channel.receive(.seconds(10)))
-            let message = try CoAPMessage(decoding: answer.bytes.span)
-            #expect(answer.peer.port == server.port && message.type == .nonConfirmable)
-            #expect(message.code == .content && message.payload == Array("hello".utf8))
-            await channel.close()
+            let network = LinuxNetwork(loop: loop, options: options)
+            let address = SocketAddress(address: group, port: groupPort)
+            let second = try await TestServer { $0.leisure = .milliseconds(200) }
+            try await second.server.join(group, port: groupPort, interface: loopback)
+            var answers: [CoAPGroupResponse] = []
+            let request = CoAPRequest(.get, path: "body")
+            for try await answer in CoAPGroup.send(request, to: address, over: network, limit: 2) {
+                answers.append(answer)
+            }
+            #expect(Set(answers.map(\.peer.port)) == [server.port, second.port])
+            #expect(answers.allSatisfy { $0.response.code == .content && $0.response.payload == Array("hello".utf8) })
+            // Who has nothing to say is silent (RFC 7252, 8.2).
+            let start = ContinuousClock.now
+            let nothing = CoAPRequest(.get, path: "nowhere")
+            let silence = CoAPGroup.send(nothing, to: address, over: network, for: .milliseconds(600))
+            for try await answer in silence { Issue.record("\(answer)") }
+            #expect(ContinuousClock.now - start >= .milliseconds(600))
+            let tooLarge = CoAPRequest(.get, path: "body", payload: [UInt8](repeating: 0, count: 65_600))
+            await #expect(throws: CoAPError.transport(.messageTooLong)) {
+                for try await _ in CoAPGroup.send(tooLarge, to: address, over: network) {}
+            }
+            await second.close()
         }
     }
 
