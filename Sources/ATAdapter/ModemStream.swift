@@ -21,7 +21,7 @@ final class ModemStream: ModemSocket, ByteStream {
         modem.askForEndOfTurn()
     }
 
-    override var chunkBytes: Int { min(outgoing.count, modem.configuration.sendChunkBytes) }
+    override var chunkBytes: Int { min(outgoing.count, modem.chunkBytes) }
 
     override func tellOpened() { handler?.opened() }
 
