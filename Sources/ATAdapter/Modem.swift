@@ -343,13 +343,13 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         case .resting: if socket.restsAfter < finishedSerial { socket.phase = .gone }
         case .waiting, .opening, .closing, .gone: break
         }
-        if socket.outgoing.isEmpty, let sent = socket.sent {
-            socket.sent = nil
-            sent()
-        }
         if socket.isEnded, !socket.isTold {
             socket.isTold = true
             socket.tellClosed()
+        }
+        if socket.outgoing.isEmpty, let sent = socket.sent {
+            socket.sent = nil
+            sent()
         }
     }
 

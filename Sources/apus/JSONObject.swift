@@ -27,6 +27,7 @@ final class JSONObject {
         cJSON_AddItemToObject(pointer, name, cJSON_CreateDoubleArray(values, Int32(values.count)))
     }
 
+    func set(_ name: String, isTrue value: Bool) { _ = cJSON_AddBoolToObject(pointer, name, value ? 1 : 0) }
     func set(_ name: String, _ value: Int) { set(name, Double(value)) }
     func set(_ name: String, _ value: JSONObject) {
         cJSON_AddItemToObject(pointer, name, cJSON_Duplicate(value.pointer, 1))
