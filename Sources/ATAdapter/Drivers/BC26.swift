@@ -45,7 +45,8 @@ final class BC26: Quectel {
     }
 
     override func connectionStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
-        step == 3 ? attachAnswered(step) : super.connectionStepEnded(step, error, isOptional: isOptional)
+        // None of the others must succeed.
+        step == 3 ? attachAnswered(step) : .next
     }
 
     override func familyNotice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice {
