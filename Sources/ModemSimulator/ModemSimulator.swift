@@ -1,8 +1,8 @@
 internal import CLinux
 internal import Kernel
 
-/// A modem that speaks ESP-AT over a pseudo terminal, or a socket that QEMU connects a UART to, and carries its links to TCP and UDP on
-/// this machine.
+/// A modem that speaks AT commands over a pseudo terminal, or a socket that QEMU connects a UART to, and carries its links to TCP and UDP
+/// from this machine. ``ModemDialect`` says which modems it can be.
 ///
 /// It has a thread of its own, and shares nothing with the stack that it tests but a lock.
 public final class ModemSimulator: Sendable {
@@ -55,20 +55,7 @@ public final class ModemSimulator: Sendable {
 
     deinit { stop() }
 
-    private func start() {
-        let argument = Unmanaged.passRetained(worker).toOpaque()
-        var thread = pthread_t()
-        pthread_create(
-            &thread,
-            nil,
-            { argument in
-                if let argument { Unmanaged<Worker>.fromOpaque(argument).takeRetainedValue().run() }
-                return nil
-            },
-            argument
-        )
-        pthread_detach(thread)
-    }
+    private func start() { startThread { [worker] in worker.run() } }
 
     /// What to open: the configured link, the terminal's path, or `tcp:127.0.0.1:PORT` for QEMU.
     public var path: String { link ?? listeningPath ?? worker.shared.withLock { $0.path } }
@@ -90,6 +77,12 @@ public final class ModemSimulator: Sendable {
 
     /// Puts the plug back in. The terminal is a new one; with a configured link, ``path`` leads to it.
     public func plugIn() { worker.request(.plugIn) }
+
+    /// How far the transcript has been played that it was made with.
+    public var playback: ModemPlayback? { worker.shared.withLock { $0.playback } }
+
+    /// Loses the network's data context and all links; it comes back after ``Faults/contextReturnMilliseconds``.
+    public func loseContext() { worker.request(.loseContext) }
 
     /// Restarts by itself; all links are gone.
     public func restart(hasBanner: Bool = true) { worker.request(.restart(hasBanner: hasBanner)) }

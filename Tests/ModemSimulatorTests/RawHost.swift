@@ -5,12 +5,28 @@ import Testing
 /// A host that talks to a modem by plain system calls, with none of the stack.
 final class RawHost {
     let modem: ModemSimulator
+    private let lineEnd: String
     private var terminal: Int32 = -1
     private var input: [UInt8] = []
 
     init(_ configuration: ModemSimulatorConfiguration = ModemSimulatorConfiguration()) throws {
         modem = try ModemSimulator(configuration)
+        // Cellular modems take a line feed for payload, if a prompt is due.
+        lineEnd = configuration.dialect == .espat ? "\r\n" : "\r"
         try open()
+    }
+
+    /// A host of a cellular modem; `ATE0` is behind it.
+    convenience init(
+        _ dialect: ModemDialect,
+        _ change: (inout ModemSimulatorConfiguration) -> Void = { _ in }
+    ) throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.dialect = dialect
+        change(&configuration)
+        try self.init(configuration)
+        send("ATE0\r")
+        #expect(read(upTo: "OK\r\n").hasSuffix("\r\nOK\r\n"))
     }
 
     init(generation: ModemSimulatorConfiguration.Generation, _ faults: Faults = Faults()) throws {
@@ -19,6 +35,7 @@ final class RawHost {
         configuration.faults = faults
         configuration.signal = -60
         modem = try ModemSimulator(configuration)
+        lineEnd = "\r\n"
         try open()
     }
 
@@ -55,7 +72,7 @@ final class RawHost {
 
     /// Sends a command line and checks that exactly `answer` comes.
     func expect(_ line: String, _ answer: String, mayDoubleReturn: Bool = false) throws {
-        send(line + "\r\n")
+        send(line + lineEnd)
         // 1.x echoes the carriage return twice.
         if mayDoubleReturn, read(line.utf8.count + 2) == line + "\r\r" {
             _ = read(1)
@@ -71,6 +88,15 @@ final class RawHost {
         while input.count < count, fill(milliseconds: 5_000) {}
         defer { input.removeFirst(min(count, input.count)) }
         return String(decoding: input.prefix(count), as: UTF8.self)
+    }
+
+    /// Checks that exactly `text` comes next.
+    func expect(_ text: String) { #expect(read(text.utf8.count) == text) }
+
+    /// Sends a payload and checks that exactly `answer` comes.
+    func expect(payload: String, _ answer: String) {
+        send(payload)
+        #expect(read(answer.utf8.count) == answer, "after the payload \(payload)")
     }
 
     /// What comes up to and with `text`; all of it, if `text` does not come within `milliseconds` of silence.
@@ -126,7 +152,7 @@ final class RawPeer {
                 getsockname(descriptor, $0, &size)
             }
         }
-        if isStream { listen(descriptor, 8) }
+        if isStream { listen(descriptor, 16) }
         port = UInt16(bigEndian: address.sin_port)
     }
 

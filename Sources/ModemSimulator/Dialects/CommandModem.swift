@@ -1,0 +1,282 @@
+/// What all modems that take command lines have in common: one command is under way at a time, a prompt asks for a payload of a known
+/// length, and the faults of commands and answers.
+class CommandModem: Dialect {
+    /// What became of a payload.
+    enum Taken: Equatable {
+        /// So many bytes are on their way.
+        case bytes(Int)
+        /// Nothing was taken; it may be tried again.
+        case nothing
+        /// The link is gone.
+        case gone
+    }
+
+    unowned let worker: Worker
+    var echo = true
+    /// A command is under way.
+    private(set) var isExecuting = false
+    private var payload: (count: Int, bytes: [UInt8], body: ([UInt8]) -> Void)?
+    /// Who waits for the opening of a link.
+    private var openings: [Int: (serial: Int, body: (Bool) -> Void)] = [:]
+
+    init(_ worker: Worker) { self.worker = worker }
+
+    var sockets: Sockets { worker.sockets }
+    var faults: Faults { worker.faults }
+
+    // MARK: What families define
+
+    /// What ends a command line.
+    var lineEnd: UInt8 { 0x0D }
+    /// The longest command line.
+    var maximumLine: Int { 1_024 }
+    /// Whether an escape character instead of a payload ends the wait for it.
+    var escapeEndsPayload: Bool { true }
+    /// Lines that can come at any time and change nothing.
+    var idleNotices: [String] { [] }
+
+    func powerUp(hasBanner: Bool) {}
+
+    func powerDown() {
+        payload = nil
+        openings = [:]
+    }
+
+    func echoed(_ line: String) -> String { line + "\r" }
+    /// Executes a command line. Its last act is a call of ``finish(_:)``, now or later.
+    func execute(_ line: String) { finish() }
+    /// What refuses a command since another is under way.
+    var busyAnswer: String { "" }
+    /// What a command answers that fails with ``Faults/errorCode``.
+    var failureAnswer: String { "" }
+    /// Data waits on `link`.
+    func dataWaits(_ link: Int) {}
+    /// The peer has closed `link`, and the host was not told.
+    func linkEnded(_ link: Int) {}
+    func breakLink(_ link: Int, hasNotice: Bool) {}
+    func loseContext() {}
+
+    // MARK: Input
+
+    func receive(_ input: inout [UInt8]) {
+        while !input.isEmpty {
+            if payload != nil {
+                guard takePayload(&input) else { return }
+            } else if isExecuting, faults.overlap == .queue {
+                return
+            } else if let line = takeLine(&input) {
+                begin(line)
+            } else {
+                return
+            }
+        }
+    }
+
+    /// The next command line that is not empty, if it is complete.
+    private func takeLine(_ input: inout [UInt8]) -> String? {
+        while let end = input.firstIndex(of: lineEnd) {
+            let isTooLong = end > maximumLine
+            let text = input[..<end].filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x1B }
+            input.removeFirst(end + 1)
+            if isTooLong {
+                // The modem has forgotten how it began.
+                begin("AT?")
+            } else if !text.isEmpty {
+                return String(decoding: text, as: UTF8.self)
+            }
+        }
+        // What no command can be is dropped, so that memory stays bounded.
+        if input.count > 2 * maximumLine { input.removeFirst(input.count - maximumLine - 1) }
+        return nil
+    }
+
+    private func begin(_ line: String) {
+        worker.note("> ", Array(line.utf8))
+        worker.count(\.commands)
+        if isExecuting {
+            if faults.overlap == .busy { say(busyAnswer) }
+            return
+        }
+        if worker.happens(\.restartsEvery) { return worker.restart(hasBanner: !faults.restartsSilently) }
+        if echo || faults.echoIsStuck { say(echoed(line)) }
+        insertNotices()
+        if worker.happens(\.busyEvery) { return say(busyAnswer) }
+        isExecuting = true
+        if worker.happens(\.failsCommandEvery) {
+            finish(Array(failureAnswer.utf8))
+        } else {
+            execute(line)
+        }
+        if worker.happens(\.losesContextEvery) { loseContext() }
+        if worker.happens(\.deafEvery) { worker.goDeaf(milliseconds: faults.deafMilliseconds) }
+    }
+
+    /// False if more is needed.
+    private func takePayload(_ input: inout [UInt8]) -> Bool {
+        guard var due = payload else { return true }
+        let count = min(due.count - due.bytes.count, input.count)
+        due.bytes += input[..<count]
+        input.removeFirst(count)
+        guard due.bytes.count == due.count else {
+            payload = due
+            if escapeEndsPayload, due.bytes == [0x1B] { watchEscape() }
+            return false
+        }
+        payload = nil
+        due.body(due.bytes)
+        return true
+    }
+
+    /// An escape with nothing behind it was not meant as payload.
+    private func watchEscape() {
+        worker.after(milliseconds: 300) { [self] in
+            guard payload?.bytes == [0x1B] else { return }
+            payload = nil
+            finish(Array("\r\nERROR\r\n".utf8))
+        }
+    }
+
+    // MARK: Output
+
+    func say(_ text: String) { worker.send(Array(text.utf8)) }
+
+    /// Ends the command under way, with its final result if it has one. Late or lost, if the faults say so.
+    func finish(_ result: [UInt8] = []) {
+        insertNotices()
+        let delay = faults.resultDelayMilliseconds
+        if result.isEmpty || worker.happens(\.losesResultEvery) {
+            isExecuting = false
+        } else {
+            worker.send(result, afterMilliseconds: delay)
+            if delay > 0 {
+                worker.after(milliseconds: delay) { [self] in isExecuting = false }
+            } else {
+                isExecuting = false
+            }
+        }
+        if payload == nil { insertNotices() }
+    }
+
+    /// What may stand between any two complete outputs.
+    func insertNotices() {
+        if faults.insertsNotices, Bool.random(using: &worker.randomness) {
+            say(idleNotices.randomElement(using: &worker.randomness) ?? "")
+        }
+        if faults.insertsGarbage, Bool.random(using: &worker.randomness) {
+            let count = Int.random(in: 1...20, using: &worker.randomness)
+            worker.send((0..<count).map { _ in UInt8.random(in: 0x80...0xFF, using: &worker.randomness) } + [13, 10])
+        }
+    }
+
+    /// Says that data waits or a link has ended.
+    func announce(_ text: String) {
+        say(text)
+        if faults.doublesNotices { say(text) }
+    }
+
+    /// The length to announce with `count` bytes of data.
+    func announced(_ count: Int) -> Int { worker.happens(\.wrongLengthEvery) ? count + 3 : count }
+
+    /// Asks for `count` bytes to send on `link`; `body` is given them.
+    func prompt(_ text: String, for link: Int, count: Int, _ body: @escaping ([UInt8]) -> Void) {
+        payload = (count, [], body)
+        if !worker.happens(\.losesPromptEvery) {
+            let bare = text.last == " " ? String(text.dropLast()) : text
+            let prompt =
+                switch faults.prompt {
+                case .usual: text
+                case .spaced: bare + " "
+                case .bare: bare
+                }
+            worker.send(Array(prompt.utf8), afterMilliseconds: faults.promptDelayMilliseconds)
+            insertNotices()
+        }
+        if worker.happens(\.closesDuringSendEvery) {
+            sockets.cut(link, isReset: true)
+            serve(link)
+        }
+    }
+
+    // MARK: Links
+
+    /// Opens `link`; `body` is told whether that worked. `host` is a dotted address, or `nil` for datagrams of anybody.
+    func open(
+        _ link: Int,
+        isStream: Bool,
+        to host: String?,
+        port: UInt16 = 0,
+        localPort: UInt16 = 0,
+        _ body: @escaping (_ isOpen: Bool) -> Void
+    ) {
+        openings[link] = (sockets.reserve(link, isStream: isStream, at: worker.now), body)
+        let peer = host.flatMap { Peer(numeric: $0, port: port) }
+        if faults.refusesToOpen || !sockets.connect(link, to: peer, localPort: localPort) {
+            endOpening(link, isOpen: false)
+        } else {
+            lookAtOpening(link)
+        }
+    }
+
+    private func lookAtOpening(_ link: Int) {
+        if let isOpen = sockets.outcomeOfOpening(link, at: worker.now) { endOpening(link, isOpen: isOpen) }
+    }
+
+    private func endOpening(_ link: Int, isOpen: Bool) {
+        guard let serial = openings[link]?.serial, sockets[link]?.serial == serial else { return }
+        guard faults.openDelayMilliseconds > 0 else { return tellOpening(link, serial, isOpen: isOpen) }
+        worker.after(milliseconds: faults.openDelayMilliseconds) { [self] in tellOpening(link, serial, isOpen: isOpen) }
+    }
+
+    private func tellOpening(_ link: Int, _ serial: Int, isOpen: Bool) {
+        guard openings[link]?.serial == serial, sockets[link]?.serial == serial else { return }
+        let body = openings.removeValue(forKey: link)?.body
+        if isOpen {
+            worker.count(\.linksOpened)
+        } else {
+            // The number stays taken until the family frees it.
+            sockets.cut(link, isReset: true)
+            sockets[link]?.endWasTold = true
+        }
+        body?(isOpen)
+    }
+
+    /// Whether one more link may be opened.
+    var hasRoomForLink: Bool {
+        let limit = faults.linkLimit == 0 ? sockets.links.count : faults.linkLimit
+        return sockets.links.count { $0.map { !$0.hasEnded } ?? false } < limit
+    }
+
+    func serve(_ link: Int) {
+        if case .opening = sockets[link]?.state { lookAtOpening(link) }
+        guard let state = sockets[link], openings[link]?.serial != state.serial else { return }
+        if !state.buffer.isEmpty { dataWaits(link) }
+        if sockets[link]?.hasEnded == true, sockets[link]?.endWasTold == false { linkEnded(link) }
+    }
+
+    /// Tells that data waits, unless the host knows that already.
+    func noticeData(_ link: Int, _ text: @autoclosure () -> String) {
+        guard sockets[link]?.wasNotified == false else { return }
+        sockets[link]?.wasNotified = true
+        if !worker.happens(\.losesNoticeEvery) { announce(text()) }
+    }
+
+    /// Tells that the peer has closed a link.
+    func noticeEnd(_ link: Int, _ text: String) {
+        sockets[link]?.endWasTold = true
+        if !faults.closesSilently { announce(text) }
+    }
+
+    /// Takes a payload for the network.
+    func take(_ bytes: [UInt8], on link: Int, to peer: Peer? = nil, inParts: Bool = false) -> Taken {
+        guard sockets[link]?.isOpen == true else { return .gone }
+        if worker.happens(\.failsSendEvery) { return .nothing }
+        var offered = bytes
+        if inParts {
+            let takesPart = worker.happens(\.takesPartEvery)
+            offered = Array(bytes.prefix(min(sockets.room(link), takesPart ? (bytes.count + 1) / 2 : bytes.count)))
+        }
+        guard inParts || sockets.room(link) >= bytes.count else { return .nothing }
+        let count = sockets.send(offered, on: link, to: peer)
+        return count > 0 ? .bytes(count) : .nothing
+    }
+}

@@ -1,0 +1,272 @@
+internal import CLinux
+internal import Kernel
+
+/// The thread of a simulated modem: it moves bytes between the line, the sockets and the dialect, which knows what they mean.
+final class Worker: @unchecked Sendable {
+    // @unchecked: everything but `shared` is touched by the worker's thread only.
+
+    /// What other threads may change or see.
+    struct Shared {
+        var faults: Faults
+        var statistics = ModemStatistics()
+        var requests: [Request] = []
+        var transcript: [String] = []
+        var path = ""
+        var playback: ModemPlayback?
+    }
+
+    enum Request {
+        case wake, stop, unplug, plugIn, loseContext
+        case restart(hasBanner: Bool)
+        case closeLinks(hasNotice: Bool)
+        case resolved(lookup: Int, [UInt32])
+    }
+
+    let shared: Guarded<Shared>
+    let configuration: ModemSimulatorConfiguration
+    private let onLine: (@Sendable (String) -> Void)?
+    private let wakeUp: Int32
+    private var line: HostLine
+    private(set) var sockets: Sockets
+    private lazy var dialect = makeDialect()
+    private var recorder: Recorder?
+    var randomness: Randomness
+    private(set) var faults: Faults
+    private var input: [UInt8] = []
+    private var timers: [(due: Int64, body: () -> Void)] = []
+    private var lookups: [Int: ([UInt32]) -> Void] = [:]
+    private var lookupCount = 0
+    private var deafUntil: Int64 = 0
+    private var bytesOut = 0
+    private var occasions: [KeyPath<Faults, Int>: Int] = [:]
+    private var isStopping = false
+
+    init(
+        _ configuration: ModemSimulatorConfiguration,
+        front: HostLine.Front,
+        onLine: (@Sendable (String) -> Void)?
+    ) throws(ModemSimulatorError) {
+        self.configuration = configuration
+        self.onLine = onLine
+        faults = configuration.faults
+        shared = Guarded(Shared(faults: configuration.faults))
+        randomness = Randomness(seed: configuration.seed)
+        line = HostLine(front, baudRate: configuration.baudRate)
+        sockets = Sockets(count: configuration.dialect.linkCount)
+        wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        if let path = configuration.recording { recorder = try Recorder(path) }
+        if case .pty = front { try openTerminal() }
+    }
+
+    deinit {
+        if case .listener(let descriptor) = line.front { close(descriptor) }
+        close(wakeUp)
+    }
+
+    private func makeDialect() -> any Dialect {
+        if let transcript = configuration.playing { return Player(transcript, worker: self) }
+        return configuration.dialect.makeModem(self)
+    }
+
+    private func openTerminal() throws(ModemSimulatorError) {
+        let name = try line.openTerminal()
+        if let link = configuration.link {
+            unlink(link)
+            guard symlink(name, link) == 0 else {
+                let reason = String(cString: strerror(clinux_errno()))
+                throw ModemSimulatorError(description: "cannot make the link \(link): \(reason)")
+            }
+        }
+        shared.withLock { $0.path = name }
+    }
+
+    /// Asks for something from any thread.
+    func request(_ request: Request) {
+        shared.withLock { $0.requests.append(request) }
+        eventfd_write(wakeUp, 1)
+    }
+
+    // MARK: The loop
+
+    var now: Int64 { clinux_monotonic_ns() }
+
+    func run() {
+        dialect.powerUp(hasBanner: configuration.announcesPowerUp)
+        while !isStopping {
+            wait()
+            takeRequests()
+            fireTimers()
+            // What has arrived before a command is there for it.
+            for link in sockets.used { sockets.serve(link) }
+            line.acceptHost()
+            readLine()
+            for link in sockets.used { dialect.serve(link) }
+            writeLine()
+        }
+        dialect.powerDown()
+        sockets.closeAll()
+        line.closeDown()
+        recorder?.end()
+        if let link = configuration.link { unlink(link) }
+    }
+
+    private var isDeaf: Bool { faults.isDeaf || deafUntil > now }
+
+    private func wait() {
+        let now = now
+        var watched = [pollfd(fd: wakeUp, events: Int16(POLLIN), revents: 0)]
+        if line.mayRead(at: now), !isDeaf, input.count < 65_536 {
+            watched.append(pollfd(fd: line.descriptor, events: Int16(POLLIN), revents: 0))
+        }
+        if !line.isOpen, case .listener(let descriptor) = line.front {
+            watched.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
+        }
+        watched += sockets.watched
+        // Nothing waits for longer than a second without a look around.
+        let deadlines = [line.deadline(at: now), timers.first?.due, deafUntil > now ? deafUntil : nil]
+        let left = (deadlines.compactMap(\.self).min() ?? .max) - now
+        let timeout = left <= 0 ? 0 : Int32(min((left / 1_000_000) + 1, 1_000))
+        _ = poll(&watched, nfds_t(watched.count), timeout)
+        var value: eventfd_t = 0
+        eventfd_read(wakeUp, &value)
+    }
+
+    private func takeRequests() {
+        let requests = shared.withLock { shared in
+            faults = shared.faults
+            defer { shared.requests = [] }
+            return shared.requests
+        }
+        for request in requests {
+            switch request {
+            case .wake: break
+            case .stop: isStopping = true
+            case .unplug:
+                line.closeDown()
+                if let link = configuration.link { unlink(link) }
+                // It has no power either.
+                restart(hasBanner: false)
+            case .plugIn: if !line.isOpen, case .pty = line.front { try? openTerminal() }
+            case .loseContext: dialect.loseContext()
+            case .restart(let hasBanner): restart(hasBanner: hasBanner)
+            case .closeLinks(let hasNotice):
+                for link in sockets.used { dialect.breakLink(link, hasNotice: hasNotice) }
+            case .resolved(let lookup, let addresses): lookups.removeValue(forKey: lookup)?(addresses)
+            }
+        }
+    }
+
+    /// Starts anew: what it was told and its links are gone.
+    func restart(hasBanner: Bool) {
+        sockets.closeAll()
+        timers = []
+        lookups = [:]
+        line.clear()
+        input = []
+        dialect.powerDown()
+        dialect = makeDialect()
+        deafUntil = now + Int64(configuration.bootMilliseconds) * 1_000_000
+        dialect.powerUp(hasBanner: hasBanner)
+    }
+
+    /// Neither hears nor answers for a while.
+    func goDeaf(milliseconds: Int) { deafUntil = now + Int64(milliseconds) * 1_000_000 }
+
+    private func readLine() {
+        guard line.isOpen, !isDeaf else { return }
+        guard let bytes = line.read(at: now) else {
+            // The host is gone; another may come.
+            line.closeDown()
+            input = []
+            return
+        }
+        if !bytes.isEmpty {
+            shared.withLock { $0.statistics.bytesIn += bytes.count }
+            recorder?.note(.host, bytes, at: now)
+            input += bytes
+        }
+        dialect.receive(&input)
+    }
+
+    private func writeLine() {
+        let bytes = line.write(at: now)
+        guard !bytes.isEmpty else { return }
+        shared.withLock { $0.statistics.bytesOut += bytes.count }
+        recorder?.note(.modem, bytes, at: now)
+    }
+
+    private func fireTimers() {
+        while let first = timers.first, first.due <= now {
+            timers.removeFirst()
+            first.body()
+        }
+    }
+
+    // MARK: What dialects call
+
+    /// Calls `body` later.
+    func after(milliseconds: Int, _ body: @escaping () -> Void) {
+        let due = now + Int64(milliseconds) * 1_000_000
+        timers.insert((due, body), at: timers.firstIndex { $0.due > due } ?? timers.endIndex)
+    }
+
+    /// Looks a name or a dotted address up.
+    func resolve(_ name: String, _ body: @escaping ([UInt32]) -> Void) {
+        if let peer = Peer(numeric: name, port: 0) { return body([peer.address]) }
+        lookupCount += 1
+        let lookup = lookupCount
+        lookups[lookup] = body
+        startThread { self.request(.resolved(lookup: lookup, Resolver.addresses(of: name))) }
+    }
+
+    /// Sends `bytes` to the host, cut as the faults say, after what was sent before.
+    func send(_ bytes: [UInt8], afterMilliseconds delay: Int = 0) {
+        let earliest = now + Int64(delay) * 1_000_000
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count =
+                switch faults.pieces {
+                case .whole: rest.count
+                case .bytes: 1
+                case .random: Int.random(in: 1...min(rest.count, 20), using: &randomness)
+                }
+            line.enqueue(corrupted(rest.prefix(count)), notBefore: earliest)
+            rest = rest.dropFirst(count)
+        }
+        note("< ", bytes)
+    }
+
+    private func corrupted(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        guard faults.corruptsByteEvery > 0 else { return Array(bytes) }
+        return bytes.map { byte in
+            bytesOut += 1
+            guard bytesOut % faults.corruptsByteEvery == 0 else { return byte }
+            return byte ^ (1 << UInt8.random(in: 0..<8, using: &randomness))
+        }
+    }
+
+    /// Whether this occasion is one of those that a fault of the kind "every n-th" picks.
+    func happens(_ fault: KeyPath<Faults, Int>) -> Bool {
+        let period = faults[keyPath: fault]
+        guard period > 0 else { return false }
+        occasions[fault, default: 0] += 1
+        return occasions[fault, default: 0] % period == 0
+    }
+
+    /// Counts something that has happened.
+    func count(_ what: WritableKeyPath<ModemStatistics, Int>) { shared.withLock { $0.statistics[keyPath: what] += 1 } }
+
+    /// Tells how far a transcript has been played.
+    func report(_ playback: ModemPlayback) { shared.withLock { $0.playback = playback } }
+
+    /// Writes a line into the transcript that users see.
+    func note(_ direction: String, _ bytes: [UInt8]) {
+        let lines = String(decoding: bytes.prefix(120), as: UTF8.self).split(whereSeparator: \.isNewline)
+        let text = direction + lines.joined(separator: " | ")
+        shared.withLock { shared in
+            shared.transcript.append(text)
+            if shared.transcript.count > 1_000 { shared.transcript.removeFirst(500) }
+        }
+        onLine?(text)
+    }
+}
