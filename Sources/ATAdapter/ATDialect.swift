@@ -46,8 +46,8 @@ enum ATNotice {
     case opened(link: Int)
     case openFailed(link: Int, ATReason)
     case closed(link: Int)
-    /// Data waits on a link.
-    case dataWaits(link: Int)
+    /// Data waits on a link: perhaps of a datagram so long.
+    case dataWaits(link: Int, bytes: Int = 0)
     /// What waits on all links, separated by commas, from `position` of the line; negative for closed ones.
     case lengths(position: Int)
     /// Whether the links are open, as 1 or 0, separated by commas, from `position` of the line.

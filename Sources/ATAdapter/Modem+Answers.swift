@@ -82,7 +82,10 @@ extension Modem {
             socket.openNotice = notice
             if socket.opensUntil != nil { openEnded(socket, nil) }
         case .closed(let link): peerClosed(link)
-        case .dataWaits(let link): socket(at: link)?.hasData = true
+        case .dataWaits(let link, let bytes):
+            guard let socket = socket(at: link) else { return }
+            socket.hasData = true
+            socket.announcedBytes = bytes
         case .lengths(var position):
             for link in traits.links {
                 guard let length = line.number(at: &position) else { return }

@@ -110,9 +110,9 @@ extension Modem {
             var request = ATRequest(kind: .read, isDatagram: socket.isDatagram)
             if work == 0 {
                 guard dialect.isPassive, socket.hasData, socket.isReceiving, socket.untaken.isEmpty else { continue }
-                request.count = traits.readBytes
                 // Of a datagram the modem may drop what is not read.
-                if !socket.isDatagram { request.count = min(request.count, configuration.readChunkBytes) }
+                request.count = socket.isDatagram ? max(traits.readBytes, socket.announcedBytes) : streamReadBytes
+                socket.announcedBytes = 0
                 readBytes = 0
                 socket.hasData = false
                 socket.isReading = true
@@ -128,6 +128,8 @@ extension Modem {
         }
         return false
     }
+
+    private var streamReadBytes: Int { min(traits.readBytes, configuration.readChunkBytes) }
 
     /// The link `offset` places behind the one that had its turn last.
     private func link(after offset: Int) -> Int {

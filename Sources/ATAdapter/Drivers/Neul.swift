@@ -10,11 +10,12 @@ extension ModemDriver {
 /// The commands that Neul's NB-IoT chips brought: Quectel's BC28, BC35 and BC95. Payload is in the lines as hexadecimal digits, and the modem
 /// gives the sockets their numbers.
 class Neul: Cellular {
-    init(sendBytes: Int) {
+    /// A modem that takes and gives so many bytes at once.
+    init(bytes: Int) {
         var traits = ATTraits()
         traits.links = 0..<7
         traits.choosesLinks = true
-        (traits.sendBytes, traits.datagramBytes, traits.readBytes) = (sendBytes, sendBytes, 1_358)
+        (traits.sendBytes, traits.datagramBytes, traits.readBytes) = (bytes, bytes, bytes)
         traits.sendsDigits = true
         traits.opensByName = false
         (traits.hangUp, traits.reset) = ("+++", "AT+NRB\r")
@@ -102,7 +103,7 @@ class Neul: Cellular {
         switch match.index {
         case 0, 1: return request.kind == .open ? .link(match[0]) : .unknown
         case 2...4: return request.kind == .send && request.link == match[0] ? .accepted(match[1]) : .ignored
-        case 5: return .dataWaits(link: match[0])
+        case 5: return .dataWaits(link: match[0], bytes: match[1])
         case 6: return .closed(link: match[0])
         case 7: return request.kind == .open ? .done : .ignored
         case 8: return request.kind == .open ? .failed : .ignored
@@ -117,12 +118,12 @@ class Neul: Cellular {
 
 /// Quectel's BC28, BC35 and BC95.
 final class BC28: Neul {
-    init() { super.init(sendBytes: 1_358) }
+    init() { super.init(bytes: 1_358) }
 }
 
 /// China Mobile's M5310A.
 final class M5310A: Neul {
-    init() { super.init(sendBytes: 200) }
+    init() { super.init(bytes: 200) }
 
     override func command(_ request: ATRequest) -> StaticString? {
         switch (request.kind, request.step, request.isDatagram) {
