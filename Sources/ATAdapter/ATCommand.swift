@@ -17,6 +17,8 @@ struct ATCommand {
     /// How many bytes the modem takes after its prompt; 0 for a command without a prompt.
     var payloadBytes = 0
     var ending = Ending.ok
+    /// It is sent again when the SIM was busy; a user's own command is not.
+    var isRepeatable = false
     /// A step of the bring-up that need not succeed.
     var isOptional = false
     /// `OK` means that an opening has begun; ``ATNotice/opened(link:)`` or its opposite says how it ended.
@@ -48,6 +50,7 @@ extension ATCommand {
     ) {
         var position = 0
         var seconds = 0
+        isRepeatable = true
         while position < template.utf8CodeUnitCount, template.byte(position) &- 0x30 < 10 {
             seconds = seconds * 10 + Int(template.byte(position) - 0x30)
             position += 1

@@ -326,8 +326,12 @@ struct ATEngine: ~Copyable {
             switch error {
             case .busy:
                 // In the payload it answers bytes beyond it.
-                if phase != .payload { pause() }
+                if phase != .payload { pause(500) }
                 return busyCount > 20 ? finish(.busy) : nil
+            // SIM busy.
+            case .equipment(14) where command.isRepeatable && busyCount < 10:
+                pause(1_000)
+                return nil
             case nil:
                 // Before a prompt it is no result.
                 if phase == .prompt || phase == .prompted { return nil }
@@ -375,11 +379,11 @@ struct ATEngine: ~Copyable {
 
     private mutating func finishIfComplete() -> ATEvent? { needsOK || needsNotice ? nil : finish(failure) }
 
-    private mutating func pause() {
+    private mutating func pause(_ milliseconds: Int) {
         busyCount += 1
         counters.busyRepeats += 1
         phase = .pause
-        wait(500)
+        wait(milliseconds)
     }
 
     private mutating func finish(_ error: ATError?) -> ATEvent {

@@ -52,7 +52,10 @@ final class EngineBench {
     private func note(_ event: ATEvent, _ bytes: [UInt8]) {
         switch event {
         case .line: noteLine()
-        case .decoded: log.append("payload \(engine.payloadLink): " + engine.decoded.map { String($0, radix: 16) }.joined(separator: " "))
+        case .decoded:
+            log.append(
+                "payload \(engine.payloadLink): " + engine.decoded.map { String($0, radix: 16) }.joined(separator: " ")
+            )
         case .payload(let start, let count):
             let text = bytes[start..<start + count].map { String($0, radix: 16) }.joined(separator: " ")
             let head = "payload \(engine.payloadLink):"
