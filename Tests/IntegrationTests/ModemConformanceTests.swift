@@ -5,12 +5,22 @@ import NetworkSimulator
 import SAL
 import Testing
 
-/// The conformance suite over a modem, for each generation of its firmware: the servers are real sockets.
-@Suite(.timeLimit(.minutes(5))) struct ModemConformanceTests {
-    @Test(arguments: ConformanceCheck.all, [ModemSimulatorConfiguration.Generation.v1, .v2])
-    func modemsConform(_ check: ConformanceCheck, _ generation: ModemSimulatorConfiguration.Generation) async throws {
+/// The conformance suite over every modem: the servers are real sockets.
+@Suite(.timeLimit(.minutes(10))) struct ModemConformanceTests {
+    /// A family of modems, and a generation of its firmware.
+    struct Family: Sendable, CustomTestStringConvertible {
+        var dialect = ModemDialect.espat
+        var generation = ModemSimulatorConfiguration.Generation.v2
+        var testDescription: String { generation == .v1 ? "\(dialect) 1" : "\(dialect)" }
+
+        static let all = [Family(generation: .v1)] + ModemDialect.allCases.map { Family(dialect: $0) }
+    }
+
+    @Test(arguments: ConformanceCheck.all, Family.all)
+    func modemsConform(_ check: ConformanceCheck, _ family: Family) async throws {
         var configuration = ModemSimulatorConfiguration()
-        configuration.generation = generation
+        configuration.dialect = family.dialect
+        configuration.generation = family.generation
         let modem = try await TestModem(configuration)
         let second = try await TestModem(configuration)
         let serverLoop = EventLoop.start()
