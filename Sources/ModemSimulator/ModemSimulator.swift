@@ -90,6 +90,9 @@ public final class ModemSimulator: Sendable {
     /// Breaks all links, with or without telling the host.
     public func breakLinks(hasNotice: Bool = true) { worker.request(.closeLinks(hasNotice: hasNotice)) }
 
+    /// Whether it has ended, after ``stop()``.
+    var hasEnded: Bool { worker.shared.withLock { $0.hasEnded } }
+
     /// Ends the modem.
     public func stop() {
         let wasStopped = isStopped.withLock { stopped in

@@ -11,7 +11,7 @@ let hubCommand = Command(
 
 let modemCommand = Command(
     "modem",
-    "Simulate an ESP-AT modem on a pseudo terminal.",
+    "Simulate a modem, of ten families, on a pseudo terminal.",
     usage: "[OPTIONS]",
     passesThrough: { runModemSimulator(as: "apus modem", arguments: $0) }
 )

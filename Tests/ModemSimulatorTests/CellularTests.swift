@@ -170,6 +170,23 @@ import Testing
             "\r\nRDY\r\n\r\n+CFUN: 1\r\n\r\n+CPIN: READY\r\n\r\n+QUSIM: 1\r\n\r\n+QIND: SMS DONE\r\n\r\n+QIND: PB DONE\r\n"
         ),
         (.sim7600, "\r\nRDY\r\n\r\n+CPIN: READY\r\n\r\nSMS DONE\r\n\r\nPB DONE\r\n"),
+        (.ublox, "\0\0"),
+        (
+            .bc26,
+            ["F1: 0000 0000", "V0: 0000 0000 [0001]", "00: 0006 000C", "U0: 0000 0001 [0000]", "Leaving the BROM"]
+                .map { "\r\n\($0)\r\n" }.joined() + "\r\n+CPIN: READY\r\n\r\n+IP: 10.64.12.7\r\n"
+        ),
+        (.bc28, "\0\u{2}\0\r\nNeul \r\nOK\r\n"),
+        (.m5310a, "\0\u{2}\0\r\nM5310-A\r\nOK\r\n"),
+        (.l610, "\r\n+SIM READY\r\n\r\n+CPIN: READY\r\n"),
+        (
+            .air724,
+            [
+                "RDY", "^MODE: 17,17", "+E_UTRAN Service", "+CGEV: ME PDN ACT 5", "+CPIN: READY", "SMS READY",
+                "CALL READY",
+            ]
+            .map { "\r\n\($0)\r\n" }.joined()
+        ),
         (.sim800, "\r\nRDY\r\n\r\n+CFUN: 1\r\n\r\n+CPIN: READY\r\n\r\nCall Ready\r\n\r\nSMS Ready\r\n"),
     ]
 
@@ -187,6 +204,63 @@ import Testing
         configuration.announcesPowerUp = true
         let other = try RawHost(configuration)
         other.expect(banner)
+    }
+
+    @Test func aSIMThatIsNotReadySaysNoReady() throws {
+        let host = try RawHost(.quectel) { $0.pin = "1234" }
+        host.modem.restart()
+        #expect(host.read(upTo: "PB DONE\r\n").contains("+CPIN") == false)
+    }
+
+    @Test func settingsGoBackToTheirDefaults() throws {
+        let host = try RawHost(.sim800)
+        try host.expect("AT+CMEE=2", "\r\nOK\r\n")
+        try host.expect("ATZ", "\r\nOK\r\n")
+        try host.expect("AT+CMEE?", "AT+CMEE?\r\r\n+CMEE: 0\r\n\r\nOK\r\n")
+        try host.expect("ATE0V1Q0&F", "ATE0V1Q0&F\r\r\nOK\r\n")
+        try host.expect("AT&W", "AT&W\r\r\nOK\r\n")
+    }
+
+    static let accepted = [
+        "+IPR=115200", "+IFC=2,2", "+CTZU=1", "+CTZR=1", "+CGEREP=2", "+CSCLK=0",
+        "+CPSMS=1,,,\"00100001\",\"00000001\"",
+        "+CEDRXS=1,5,\"0101\"", "+CSCON=1", "+CMGF=1", "+CNMI=2,1", "+CREG=?",
+    ]
+
+    @Test(arguments: accepted) func acceptsWhatChangesNothingHere(command: String) throws {
+        try RawHost(.quectel).expect("AT" + command, "\r\nOK\r\n")
+    }
+
+    @Test func tellsTheQualityOfLTE() throws {
+        let host = try RawHost(.quectel) { $0.signal = -100 }
+        host.send("AT+CESQ\r")
+        let fields = host.read(upTo: "OK\r\n").split(whereSeparator: { ",\r\n ".contains($0) })
+        #expect(fields.dropLast().dropFirst() == ["99", "99", "255", "255", "20", "41"])
+    }
+
+    @Test func linksBreakWithAndWithoutNotice() throws {
+        let host = try RawHost(.quectel)
+        let peers = [RawPeer(), RawPeer(), RawPeer()]
+        try host.expect("AT+QIACT=1", "\r\nOK\r\n")
+        for (id, peer) in peers.enumerated() {
+            try host.expect(
+                "AT+QIOPEN=1,\(id),\"TCP\",\"127.0.0.1\",\(peer.port)",
+                "\r\nOK\r\n\r\n+QIOPEN: \(id),0\r\n"
+            )
+            peer.acceptConnection()
+            switch id {
+            case 0:
+                host.modem.breakLinks()
+                host.expect("\r\n+QIURC: \"closed\",0\r\n")
+            case 1:
+                host.modem.breakLinks(hasNotice: false)
+                #expect(peer.receive().isEmpty)
+                #expect(host.isSilent(milliseconds: 50))
+            default: try host.expect("AT+CGATT=0", "\r\nOK\r\n")
+            }
+            #expect(peer.receive().isEmpty)
+        }
+        try host.expect("AT+QISTATE?", "\r\nOK\r\n")
     }
 
     @Test func tooLongALineIsAnErrorAndNoMore() throws {

@@ -79,6 +79,58 @@ import Testing
         #expect(peer.receive().isEmpty)
     }
 
+    @Test func aSingleLinkHasNoNumber() throws {
+        let host = try RawHost()
+        let peer = RawPeer()
+        try host.expect("ATE0", "ATE0\r\n\r\nOK\r\n")
+        try host.expect("AT+CIPMUX?", "+CIPMUX:0\r\n\r\nOK\r\n")
+        try host.expect("AT+CIPSTART=\"TCP\",\"127.0.0.1\",\(peer.port)", "CONNECT\r\n\r\nOK\r\n")
+        peer.acceptConnection()
+        try host.expect("AT+CIPSEND=2", "\r\nOK\r\n\r\n>")
+        host.expect(payload: "hi", "\r\nRecv 2 bytes\r\n\r\nSEND OK\r\n")
+        peer.send("hello")
+        host.expect("\r\n+IPD,5:hello")
+        try host.expect("AT+CIPCLOSE", "CLOSED\r\n\r\nOK\r\n")
+    }
+
+    @Test(arguments: [Generation.v1, .v2]) func namesThePeerIfToldTo(generation: Generation) throws {
+        let host = try RawHost(generation: generation)
+        let peer = RawPeer()
+        try host.setUp(isPassive: false)
+        try host.expect("AT+CIPDINFO=1", "\r\nOK\r\n")
+        try host.expect("AT+CIPSTART=0,\"TCP\",\"127.0.0.1\",\(peer.port)", "0,CONNECT\r\n\r\nOK\r\n")
+        peer.acceptConnection()
+        peer.send("x")
+        let address = generation == .v1 ? "127.0.0.1" : "\"127.0.0.1\""
+        host.expect("\r\n+IPD,0,1,\(address),\(peer.port):x")
+        try host.expect("AT+CIPRECVMODE=1", "\r\nOK\r\n")
+        peer.send("y")
+        host.expect("\r\n+IPD,0,1\r\n")
+        let head = generation == .v1 ? "+CIPRECVDATA,1:" : "+CIPRECVDATA:1,\"127.0.0.1\",\(peer.port),"
+        try host.expect("AT+CIPRECVDATA=0,9", "\(head)y\r\nOK\r\n")
+        host.send("AT+CIPSTATUS\r\n")
+        #expect(host.read(upTo: "OK\r\n").hasPrefix("STATUS:3\r\n+CIPSTATUS:0,\"TCP\",\"127.0.0.1\",\(peer.port),"))
+    }
+
+    @Test func waitsWithItsResultUntilThereIsRoom() throws {
+        let host = try RawHost()
+        let peer = RawPeer()
+        try host.setUp(isPassive: true)
+        try host.expect("AT+CIPSTART=0,\"TCP\",\"127.0.0.1\",\(peer.port)", "0,CONNECT\r\n\r\nOK\r\n")
+        peer.acceptConnection()
+        var sent = 0
+        while true {
+            host.send("AT+CIPSEND=0,8192\r\n")
+            _ = host.read(upTo: ">")
+            host.send([UInt8](repeating: 0x78, count: 8_192))
+            host.expect("\r\nRecv 8192 bytes\r\n")
+            sent += 8_192
+            if host.read(upTo: "SEND OK\r\n", milliseconds: 300).isEmpty { break }
+        }
+        while sent > 0 { sent -= peer.receive().utf8.count }
+        host.expect("\r\nSEND OK\r\n")
+    }
+
     @Test func keepsTheBoundariesOfDatagrams() throws {
         let host = try RawHost()
         let peer = RawPeer(SOCK_DGRAM)

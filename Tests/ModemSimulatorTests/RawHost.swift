@@ -6,6 +6,8 @@ import Testing
 final class RawHost {
     let modem: ModemSimulator
     private let lineEnd: String
+    /// Peers that live as long as the host.
+    var peers: [RawPeer] = []
     private var terminal: Int32 = -1
     private var input: [UInt8] = []
 
@@ -13,6 +15,13 @@ final class RawHost {
         modem = try ModemSimulator(configuration)
         // Cellular modems take a line feed for payload, if a prompt is due.
         lineEnd = configuration.dialect == .espat ? "\r\n" : "\r"
+        try open()
+    }
+
+    /// A host at any modem, which may listen on a port.
+    init(_ modem: ModemSimulator) throws {
+        self.modem = modem
+        lineEnd = "\r"
         try open()
     }
 
@@ -47,9 +56,28 @@ final class RawHost {
     /// Opens the modem's terminal, for the first time or again.
     func open() throws {
         if terminal >= 0 { close(terminal) }
-        terminal = clinux_open(modem.path, O_RDWR | O_NOCTTY | O_CLOEXEC, 0)
+        if modem.path.hasPrefix("tcp:") {
+            terminal = Self.connect(modem.path)
+        } else {
+            terminal = clinux_open(modem.path, O_RDWR | O_NOCTTY | O_CLOEXEC, 0)
+        }
         try #require(terminal >= 0, "cannot open \(modem.path)")
         input = []
+    }
+
+    /// Connects to `tcp:127.0.0.1:PORT`.
+    private static func connect(_ path: String) -> Int32 {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = (path.split(separator: ":").last.flatMap { UInt16($0) } ?? 0).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let outcome = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                CLinux.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        return outcome == 0 ? descriptor : -1
     }
 
     /// Echo off and several links, as every driver has it.

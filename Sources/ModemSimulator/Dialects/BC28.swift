@@ -4,6 +4,8 @@ class BC28: CellularModem {
     /// How `AT+NSONMI` has data announced.
     private enum Reception { static let notice = 1, data = 2 }
 
+    /// The most bytes of one read.
+    private let maximumRead = 1_358
     private var reception = Reception.notice
 
     override init(_ worker: Worker) {
@@ -13,7 +15,7 @@ class BC28: CellularModem {
 
     override var identity: Identity { Identity(maker: "Quectel", model: "BC28", revision: "BC28JAR01A07") }
     override var defaultErrorMode: Int { 0 }
-    override var maximumLine: Int { 2 * maximumData + 200 }
+    override var maximumLine: Int { 2 * maximumRead + 200 }
     override var colon: String { ":" }
     override var accessTechnology: Int { 9 }
     override var registrationCommands: [String] { ["+CEREG"] }
@@ -24,8 +26,8 @@ class BC28: CellularModem {
 
     // MARK: What the sister has otherwise
 
-    /// The most bytes of one send, and of one read.
-    var maximumData: Int { 1_358 }
+    /// The most bytes of one send.
+    var maximumSend: Int { maximumRead }
     /// Lines that carry no name here, or the name of their command.
     func named(_ name: String, _ fields: String) -> String { fields }
     /// Says how connecting went.
@@ -132,7 +134,7 @@ class BC28: CellularModem {
 
     /// `length,digits` are left.
     private func finishSend(_ data: ATCommand, _ name: String, on number: Int, to peer: Peer?, sequence: Int?) {
-        guard let count = data.number(0), 1...maximumData ~= count, let bytes = data.text(1).flatMap(Hex.bytes),
+        guard let count = data.number(0), 1...maximumSend ~= count, let bytes = data.text(1).flatMap(Hex.bytes),
             bytes.count == count
         else { return error(50) }
         if worker.happens(\.closesDuringSendEvery) { sockets.cut(number, isReset: true) }
@@ -145,7 +147,7 @@ class BC28: CellularModem {
     /// `socket,length`.
     private func read(_ command: ATCommand) {
         guard let number = command.number(0), sockets[number] != nil, let length = command.number(1),
-            1...maximumData ~= length
+            1...maximumRead ~= length
         else { return error() }
         guard sockets[number]?.buffer.isEmpty == false else { return ok() }
         answer(named("+NSORF", take(number, length, hasRest: true)))
@@ -163,7 +165,7 @@ class BC28: CellularModem {
         switch reception {
         case Reception.notice: noticeData(link, "\r\n+NSONMI:\(link),\(sockets[link]?.readable ?? 0)\r\n")
         case Reception.data:
-            while sockets[link]?.readable ?? 0 > 0 { notice("+NSONMI:\(take(link, maximumData, hasRest: false))") }
+            while sockets[link]?.readable ?? 0 > 0 { notice("+NSONMI:\(take(link, maximumRead, hasRest: false))") }
         default: break
         }
     }
@@ -172,7 +174,7 @@ class BC28: CellularModem {
 /// China Mobile M5310A: the set of the BC28 with named answers, a connection that is reported, and shorter sends.
 final class M5310A: BC28 {
     override var identity: Identity { Identity(maker: "CMCC", model: "M5310-A", revision: "M5310-A_V100R100") }
-    override var maximumData: Int { 200 }
+    override var maximumSend: Int { 200 }
     override var banner: [String] { ["\0\u{02}\u{00}\r\nM5310-A\r\nOK\r\n"] }
     override var endNotice: String { "+NSOCLI: " }
     override func named(_ name: String, _ fields: String) -> String { "\(name):\(fields)" }

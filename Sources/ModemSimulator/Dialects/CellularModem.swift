@@ -249,17 +249,18 @@ class CellularModem: CommandModem {
     override func loseContext() {
         guard isAttached else { return }
         let hadContext = isContextActive
+        abandonOpenings()
         deactivate()
         isAttached = false
         if hadContext { noticeContextLoss() }
         search(milliseconds: max(1, faults.contextReturnMilliseconds))
     }
 
-    override func breakLink(_ link: Int, hasNotice: Bool) {
+    override func cutLink(_ link: Int, hasNotice: Bool) {
         sockets.cut(link, isReset: true)
         if hasNotice { linkEnded(link) } else { sockets[link]?.endWasTold = true }
     }
 
     /// Restarts after the answer to the command is out.
-    func restartSoon() { worker.after(milliseconds: 20) { [worker] in worker.restart(hasBanner: true) } }
+    func restartSoon() { worker.afterOutput { [worker] in worker.restart(hasBanner: true) } }
 }

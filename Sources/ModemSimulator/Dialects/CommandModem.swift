@@ -16,6 +16,7 @@ class CommandModem: Dialect {
     /// A command is under way.
     private(set) var isExecuting = false
     private var payload: (count: Int, bytes: [UInt8], body: ([UInt8]) -> Void)?
+    private var isDown = false
     /// Who waits for the opening of a link.
     private var openings: [Int: (serial: Int, body: (Bool) -> Void)] = [:]
 
@@ -38,6 +39,7 @@ class CommandModem: Dialect {
     func powerUp(hasBanner: Bool) {}
 
     func powerDown() {
+        isDown = true
         payload = nil
         openings = [:]
     }
@@ -53,13 +55,14 @@ class CommandModem: Dialect {
     func dataWaits(_ link: Int) {}
     /// The peer has closed `link`, and the host was not told.
     func linkEnded(_ link: Int) {}
-    func breakLink(_ link: Int, hasNotice: Bool) {}
+    /// Loses an open link, with or without telling the host.
+    func cutLink(_ link: Int, hasNotice: Bool) {}
     func loseContext() {}
 
     // MARK: Input
 
     func receive(_ input: inout [UInt8]) {
-        while !input.isEmpty {
+        while !input.isEmpty, !isDown {
             if payload != nil {
                 guard takePayload(&input) else { return }
             } else if isExecuting, faults.overlap == .queue {
@@ -79,8 +82,7 @@ class CommandModem: Dialect {
             let text = input[..<end].filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x1B }
             input.removeFirst(end + 1)
             if isTooLong {
-                // The modem has forgotten how it began.
-                begin("AT?")
+                say("\r\nERROR\r\n")
             } else if !text.isEmpty {
                 return String(decoding: text, as: UTF8.self)
             }
@@ -238,6 +240,16 @@ class CommandModem: Dialect {
             sockets[link]?.endWasTold = true
         }
         body?(isOpen)
+    }
+
+    func breakLink(_ link: Int, hasNotice: Bool) {
+        guard let serial = openings[link]?.serial else { return cutLink(link, hasNotice: hasNotice) }
+        tellOpening(link, serial, isOpen: false)
+    }
+
+    /// Ends what is being opened without success.
+    func abandonOpenings() {
+        for (link, opening) in openings { tellOpening(link, opening.serial, isOpen: false) }
     }
 
     /// Whether one more link may be opened.

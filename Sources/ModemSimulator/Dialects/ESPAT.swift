@@ -50,7 +50,7 @@ final class ESPAT: CommandModem {
             result("OK")
         case ("AT+RST", 0), ("AT+RESTORE", 0):
             result("OK")
-            worker.after(milliseconds: 20) { [worker] in worker.restart(hasBanner: true) }
+            worker.afterOutput { [worker] in worker.restart(hasBanner: true) }
         case ("AT+GMR", 0): inform("AT version:\(isOld ? "1.7.4.0" : "2.2.0.0")(simulated)")
         case ("AT+CWMODE", 1), ("AT+CWMODE_CUR", 1): result("OK")
         case ("AT+CWJAP", 2), ("AT+CWJAP_CUR", 2): join(parameters[0])
@@ -169,7 +169,7 @@ final class ESPAT: CommandModem {
         }
     }
 
-    override func breakLink(_ link: Int, hasNotice: Bool) {
+    override func cutLink(_ link: Int, hasNotice: Bool) {
         sockets.close(link)
         if hasNotice { say("\(prefix(link))CLOSED\r\n") }
     }
@@ -177,11 +177,11 @@ final class ESPAT: CommandModem {
     private func closeByHost(_ text: String) {
         guard let link = Int(text) else { return result("ERROR") }
         if link == sockets.links.count {
-            for link in sockets.used { breakLink(link, hasNotice: true) }
+            for link in sockets.used { cutLink(link, hasNotice: true) }
             return result("OK")
         }
         guard sockets[link] != nil else { return isOld ? fail("UNLINK") : result("ERROR") }
-        breakLink(link, hasNotice: true)
+        cutLink(link, hasNotice: true)
         result("OK")
     }
 

@@ -91,7 +91,7 @@ class Quectel: CellularModem {
             ok()
             notice("POWERED DOWN")
             deactivate()
-            worker.goDeaf(milliseconds: .max / 2_000_000)
+            worker.powerOff()
         default: return false
         }
         return true

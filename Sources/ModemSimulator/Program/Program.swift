@@ -34,7 +34,8 @@ public func runModemSimulator(as program: String = "modem-simulator", arguments:
         var signal: Int32 = 0
         sigwait(&signals, &signal)
         modem.stop()
-        usleep(50_000)
+        // Its thread writes what is not yet in the record.
+        for _ in 0..<200 where !modem.hasEnded { usleep(5_000) }
         return report(modem.playback, program)
     } catch {
         put("\(program): \(error)\n", to: 2)
@@ -56,7 +57,7 @@ private func report(_ playback: ModemPlayback?, _ program: String) -> Int32 {
 }
 
 /// What the command line says.
-private struct ProgramOptions {
+struct ProgramOptions {
     var configuration = ModemSimulatorConfiguration()
     var port: UInt16?
     var isVerbose = false

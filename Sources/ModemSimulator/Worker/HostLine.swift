@@ -27,6 +27,7 @@ struct HostLine {
     }
 
     var isOpen: Bool { descriptor >= 0 }
+    var hasOutput: Bool { !output.isEmpty }
 
     /// Opens a terminal in raw mode, so that nothing is echoed or translated; returns its path.
     mutating func openTerminal() throws(ModemSimulatorError) -> String {
@@ -93,7 +94,7 @@ struct HostLine {
     mutating func write(at now: Int64) -> [UInt8] {
         var written: [UInt8] = []
         while let first = output.first, isOpen, max(first.notBefore, nextWrite) <= now {
-            let count = CLinux.write(descriptor, first.bytes, min(first.bytes.count, burst))
+            let count = put(first.bytes, min(first.bytes.count, burst))
             guard count > 0 else {
                 if clinux_errno() != EAGAIN { output = [] }
                 nextWrite = now + 1_000_000
@@ -108,6 +109,12 @@ struct HostLine {
             }
         }
         return written
+    }
+
+    private func put(_ bytes: [UInt8], _ count: Int) -> Int {
+        guard case .listener = front else { return CLinux.write(descriptor, bytes, count) }
+        // A host that is gone is no reason to end.
+        return send(descriptor, bytes, count, Int32(MSG_NOSIGNAL))
     }
 
     /// When there is something to do without an event, or `nil`.

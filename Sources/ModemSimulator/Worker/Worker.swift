@@ -13,6 +13,7 @@ final class Worker: @unchecked Sendable {
         var transcript: [String] = []
         var path = ""
         var playback: ModemPlayback?
+        var hasEnded = false
     }
 
     enum Request {
@@ -49,7 +50,8 @@ final class Worker: @unchecked Sendable {
         self.configuration = configuration
         self.onLine = onLine
         faults = configuration.faults
-        shared = Guarded(Shared(faults: configuration.faults))
+        let playback = configuration.playing.map { ModemPlayback.playing(line: $0.lines.first ?? 1) }
+        shared = Guarded(Shared(faults: configuration.faults, playback: playback))
         randomness = Randomness(seed: configuration.seed)
         line = HostLine(front, baudRate: configuration.baudRate)
         sockets = Sockets(count: configuration.dialect.linkCount)
@@ -108,6 +110,7 @@ final class Worker: @unchecked Sendable {
         line.closeDown()
         recorder?.end()
         if let link = configuration.link { unlink(link) }
+        shared.withLock { $0.hasEnded = true }
     }
 
     private var isDeaf: Bool { faults.isDeaf || deafUntil > now }
@@ -172,6 +175,9 @@ final class Worker: @unchecked Sendable {
     /// Neither hears nor answers for a while.
     func goDeaf(milliseconds: Int) { deafUntil = now + Int64(milliseconds) * 1_000_000 }
 
+    /// Neither hears nor answers any more.
+    func powerOff() { deafUntil = .max }
+
     private func readLine() {
         guard line.isOpen, !isDeaf else { return }
         guard let bytes = line.read(at: now) else {
@@ -185,7 +191,12 @@ final class Worker: @unchecked Sendable {
             recorder?.note(.host, bytes, at: now)
             input += bytes
         }
-        dialect.receive(&input)
+        let receiver = dialect
+        var taken = input
+        input = []
+        receiver.receive(&taken)
+        // A restart has forgotten what came before it.
+        if receiver === dialect { input = taken }
     }
 
     private func writeLine() {
@@ -208,6 +219,11 @@ final class Worker: @unchecked Sendable {
     func after(milliseconds: Int, _ body: @escaping () -> Void) {
         let due = now + Int64(milliseconds) * 1_000_000
         timers.insert((due, body), at: timers.firstIndex { $0.due > due } ?? timers.endIndex)
+    }
+
+    /// Calls `body` once all that was said is on the line.
+    func afterOutput(_ body: @escaping () -> Void) {
+        after(milliseconds: 5) { [self] in line.hasOutput ? afterOutput(body) : body() }
     }
 
     /// Looks a name or a dotted address up.
