@@ -13,10 +13,8 @@ final class JSONObject {
         pointer = bytes.withUnsafeBytes { raw in
             cJSON_ParseWithLength(raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
         }
-        guard cJSON_IsObject(pointer) != 0 else {
-            cJSON_Delete(pointer)
-            return nil
-        }
+        // What was parsed is freed by the end of this object, also of one that is none.
+        guard cJSON_IsObject(pointer) != 0 else { return nil }
     }
 
     deinit { cJSON_Delete(pointer) }

@@ -158,7 +158,7 @@ private final class ModemScript: Sendable {
     init(_ configuration: ModemSimulatorConfiguration) throws {
         simulator = try ModemSimulator(configuration)
         let pipe = "\(try temporaryDirectory())/requests"
-        guard mkfifo(pipe, 0o600) == 0 else { throw ModemSimulatorError(description: "no pipe") }
+        try #require(mkfifo(pipe, 0o600) == 0)
         program = try TestProgram(
             "sh",
             [
@@ -169,8 +169,8 @@ private final class ModemScript: Sendable {
                 """,
             ]
         )
-        // Waits until the program has opened it.
-        input = open(pipe, O_WRONLY)
+        // Open both ways, so that writing does not fail when the program has gone.
+        input = clinux_open(pipe, O_RDWR | O_CLOEXEC, 0)
     }
 
     deinit { simulator.stop() }
