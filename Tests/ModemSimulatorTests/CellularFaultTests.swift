@@ -316,8 +316,11 @@ import Testing
             $0.restartsEvery = 1
             $0.restartsSilently = true
         }
-        host.send("AT\r")
+        // What came behind the command is forgotten.
+        let commands = host.modem.statistics.commands
+        host.send("AT\rAT\r")
         #expect(host.isSilent())
+        #expect(host.modem.statistics.commands == commands + 1)
         set(host) { _ in }
         // Echo tells of it.
         try host.expect("AT", "AT\r\r\nOK\r\n")
@@ -344,6 +347,19 @@ import Testing
         if losesContext { host.modem.loseContext() } else { host.modem.breakLinks() }
         host.expect("\r\nERROR\r\n")
         #expect(peer.receive().isEmpty)
+    }
+
+    @Test func aConnectionFailsThatItsContextLeaves() throws {
+        let host = try RawHost(.ublox)
+        let peer = RawPeer()
+        try host.expect("AT+CMEE=1", "\r\nOK\r\n")
+        try host.expect("AT+USOCR=6", "\r\n+USOCR: 0\r\n\r\nOK\r\n")
+        set(host) { $0.openDelayMilliseconds = 60_000 }
+        host.send("AT+USOCO=0,\"127.0.0.1\",\(peer.port)\r")
+        peer.acceptConnection()
+        host.modem.loseContext()
+        host.expect("\r\n+CME ERROR: 31\r\n\r\n+UUPSDD: 0\r\n")
+        try host.expect("AT", "\r\nOK\r\n")
     }
 
     @Test func theEspressifFirmwareLosesItsNetwork() throws {

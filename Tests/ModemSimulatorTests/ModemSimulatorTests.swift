@@ -119,7 +119,7 @@ import Testing
         try host.expect("AT+CIPSTART=0,\"TCP\",\"127.0.0.1\",\(peer.port)", "0,CONNECT\r\n\r\nOK\r\n")
         peer.acceptConnection()
         var sent = 0
-        while true {
+        for _ in 0..<2_000 {
             host.send("AT+CIPSEND=0,8192\r\n")
             _ = host.read(upTo: ">")
             host.send([UInt8](repeating: 0x78, count: 8_192))

@@ -53,6 +53,12 @@ final class RawHost {
         modem.stop()
     }
 
+    /// Closes the terminal.
+    func hangUp() {
+        close(terminal)
+        terminal = -1
+    }
+
     /// Opens the modem's terminal, for the first time or again.
     func open() throws {
         if terminal >= 0 { close(terminal) }
@@ -192,6 +198,9 @@ final class RawPeer {
         close(descriptor)
         descriptor = connection
     }
+
+    /// Sends no more, but still receives.
+    func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     func end() {
         close(descriptor)
