@@ -329,6 +329,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             socket.tellWritable()
         }
         if let time = socket.opensUntil, isDue(time) { socket.end(.timedOut) }
+        if !socket.isEnded { tellSent(socket) }
         switch socket.phase {
         case .open:
             if socket.isPeerDone, !socket.hasData, !socket.isReading, socket.untaken.isEmpty {
@@ -347,10 +348,13 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             socket.isTold = true
             socket.tellClosed()
         }
-        if socket.outgoing.isEmpty, let sent = socket.sent {
-            socket.sent = nil
-            sent()
-        }
+        if socket.isEnded { tellSent(socket) }
+    }
+
+    private func tellSent(_ socket: ModemSocket) {
+        guard socket.outgoing.isEmpty, let sent = socket.sent else { return }
+        socket.sent = nil
+        sent()
     }
 
     func change(to state: ModemState) {

@@ -178,7 +178,7 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
         if let error = socket.ending { throw error.map { Problem($0) } ?? Problem("closed") }
         do throws(SocketError) { try socket.send(bytes, over: modem) } catch { throw Problem(error) }
         wait(seconds) {
-            if socket.isSent, socket.ending == nil {
+            if socket.isSent {
                 let reply = JSONObject()
                 reply.set("sent", bytes.count)
                 return .success(reply)

@@ -43,7 +43,8 @@ final class ModemSessionSocket: ByteStreamHandler, DatagramHandler {
     }
 
     private func allSent() {
-        isSent = true
+        // Of a socket that has ended nothing is known.
+        isSent = ending == nil
         session.changed()
     }
 

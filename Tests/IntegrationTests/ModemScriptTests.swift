@@ -76,7 +76,8 @@ import Testing
         #expect(await script.ask(#"{"op":"close","sock":1}"#).isOK)
     }
 
-    @Test(arguments: ModemDialect.allCases)
+    // A simulated BC26 has no command for names.
+    @Test(arguments: ModemDialect.allCases.filter { $0 != .bc26 })
     func findsNamesAndTellsFailures(dialect: ModemDialect) async throws {
         let script = try script(dialect)
         #expect(
@@ -156,8 +157,12 @@ private final class ModemScript: Sendable {
     private let count = Guarded(0)
 
     init(_ configuration: ModemSimulatorConfiguration) throws {
+        let directory = try temporaryDirectory()
+        // A path of its own: that of a terminal may be another modem's soon, for which a program that lives on would take it.
+        var configuration = configuration
+        configuration.link = "\(directory)/modem"
         simulator = try ModemSimulator(configuration)
-        let pipe = "\(try temporaryDirectory())/requests"
+        let pipe = "\(directory)/requests"
         try #require(mkfifo(pipe, 0o600) == 0)
         program = try TestProgram(
             "sh",
