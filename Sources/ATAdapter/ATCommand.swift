@@ -36,7 +36,7 @@ extension ATCommand {
     /// A command from its template: the seconds for its answer, how it ends, and the line.
     ///
     /// How it ends: `=` with a line of its own, `+` with `OK` and one, `*` with `OK` and later a notice of the link, and else with `OK`; with
-    /// `?` its failure does not matter. In the line `#` stands for the link, `%` for the count, `$` for the host in quotes and `~`
+    /// `?` its failure does not matter. In the line `#` stands for the link, `%` for the count, `^` for the local port, `$` for the host in quotes and `~`
     /// without, `@` for the port, and `&` with a letter for a text of the configuration in quotes: the name (`w`) and the
     /// password (`k`) of a wireless network, `a` the access point name, `u` the user and `p` the password for it, `n` the PIN; `&t` is
     /// the number of the way to authenticate.
@@ -73,6 +73,7 @@ extension ATCommand {
             switch byte {
             case UInt8(ascii: "#"): line.append(number: request.link)
             case UInt8(ascii: "%"): line.append(number: request.count)
+            case UInt8(ascii: "^"): line.append(number: request.localPort)
             case UInt8(ascii: "@"): line.append(number: Int(port))
             case UInt8(ascii: "$"): line.append(quoted: host, escaping: traits.hasEscapes)
             case UInt8(ascii: "~"): line += host

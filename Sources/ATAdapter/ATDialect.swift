@@ -24,6 +24,8 @@ struct ATRequest {
     var link = 0
     /// How many bytes are sent, or read at most.
     var count = 0
+    /// The port of this side, for modems that want to be told one: from the dynamic ones (RFC 6335, 6).
+    var localPort = 0
     /// An opening, and the bring-up, may take several commands, counted from 0.
     var step = 0
 }
@@ -76,16 +78,22 @@ enum ATReason {
 /// What stands behind a header.
 enum ATHeader {
     case none
-    /// So many bytes of payload, for a link or for the read in flight.
-    case payload(link: Int, count: Int)
+    /// So many bytes of payload, for a link or for the read in flight; of a datagram perhaps with its sender.
+    case payload(link: Int, count: Int, sender: ATSender? = nil)
     /// The same as hexadecimal digits; without a count, to the end of the line.
-    case digits(link: Int, count: Int?)
+    case digits(link: Int, count: Int?, sender: ATSender? = nil)
     case malformed
 
     /// In place of a link: of the read in flight.
     static var ofRead: Int { -1 }
     /// In place of a link: of none that is known.
     static var ofNobody: Int { -2 }
+}
+
+/// Who has sent a datagram: the place of the address in the line, and the port.
+struct ATSender {
+    let address: Range<Int>
+    let port: Int
 }
 
 /// How the bring-up goes on after one of its steps.
@@ -128,7 +136,7 @@ struct ATTraits {
     /// How often `AT` is tried, twice a second, before a modem that may be booting is restarted.
     var bootTries = 17
 
-    /// TCP connections are opened by name; datagrams always go to an address.
+    /// TCP connections are opened by name, and the modem says so when it has no address; datagrams always go to an address.
     var opensByName = true
     /// What is received is told once, until all of it was read, or not at all: it is read until there is nothing, now and then too.
     var readsUntilEmpty = true
@@ -138,8 +146,10 @@ struct ATTraits {
     var keepsClosedLinks = true
     /// A read is refused when the link has gone, not when there is nothing to read.
     var refusesReadsOfClosedLinks = true
-    /// A send that is refused, or has failed, has taken nothing and can be repeated.
-    var repeatsSends = false
+    /// A send that is refused before its prompt has taken nothing, for lack of room: it is repeated, unless a read says that the link has gone.
+    var repeatsRefusedSends = true
+    /// So is one that has failed behind its prompt.
+    var repeatsFailedSends = false
 }
 
 /// What a family of modems says and understands: no state of sockets, no time, no input or output.

@@ -55,6 +55,8 @@ struct ATEngine: ~Copyable {
     private(set) var line: [UInt8] = []
     /// The link whose payload is due, negative for that of the read in flight.
     private(set) var payloadLink = 0
+    /// Who has sent the datagram that is the payload, if the modem says so.
+    private(set) var payloadSender: SocketAddress?
     /// The length of the current payload, and how much of it is still to come.
     private(set) var payloadBytes = 0
     private(set) var payloadLeft = 0
@@ -261,9 +263,12 @@ struct ATEngine: ~Copyable {
         (isPayloadOfDigits, endsPayloadWithLine, digit) = (false, false, nil)
         switch header {
         case .none: return nil
-        case .payload(let link, let count): (payloadLink, payloadBytes) = (link, count)
-        case .digits(let link, let count):
+        case .payload(let link, let count, let sender):
+            (payloadLink, payloadBytes) = (link, count)
+            payloadSender = sender.flatMap { address(of: $0) }
+        case .digits(let link, let count, let sender):
             (payloadLink, payloadBytes) = (link, count ?? Self.maximumPayloadBytes)
+            payloadSender = sender.flatMap { address(of: $0) }
             (isPayloadOfDigits, endsPayloadWithLine) = (true, count == nil)
         case .malformed: payloadBytes = -1
         }
@@ -277,6 +282,13 @@ struct ATEngine: ~Copyable {
         guard payloadLeft > 0 else { return .payload(start: 0, count: 0) }
         if phase == .idle { wait(1_000) }
         return nil
+    }
+
+    private func address(of sender: ATSender) -> SocketAddress? {
+        let address = line.span.extracting(sender.address)
+        return IPAddress(ipv4: address).map {
+            SocketAddress(address: $0, port: UInt16(truncatingIfNeeded: sender.port))
+        }
     }
 
     /// A payload cannot be had as announced. The modem is asked whether it still makes sense, once no command is in flight.

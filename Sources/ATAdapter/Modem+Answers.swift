@@ -158,6 +158,10 @@ extension Modem {
             engine.counters.droppedBytes += bytes.count
             return
         }
+        if let sender = engine.payloadSender, socket.isDatagram, !socket.isPeer(sender) {
+            engine.counters.droppedBytes += bytes.count
+            return
+        }
         socket.deliver(bytes, isLast: engine.payloadLeft == 0)
     }
 
@@ -291,12 +295,14 @@ extension Modem {
         if error == nil || socket.isDatagram && error != .timedOut {
             let accepted = acceptedBytes ?? count
             if accepted < 0 { return linkBroke(socket) }
-            if accepted == 0, error == nil, !socket.isDatagram { return resend(socket) }
+            if accepted == 0, error == nil, !socket.isDatagram { return resend(socket, isLimited: false) }
             socket.outgoing.removeFirst(socket.headBytes + (socket.isDatagram ? count : min(accepted, count)))
             socket.resends = 0
             if traits.forgetsNotices { socket.hasData = true }
-        } else if traits.repeatsSends, error != .timedOut {
-            resend(socket)
+        } else if traits.repeatsFailedSends, error == .sendFailed {
+            resend(socket, isLimited: false)
+        } else if traits.repeatsRefusedSends, !wasGivenPayload, error != .timedOut {
+            resend(socket, isLimited: true)
         } else if !wasGivenPayload || traits.sendsDigits, error != .timedOut {
             linkBroke(socket)
         } else {
@@ -310,12 +316,13 @@ extension Modem {
         peerClosed(socket.link)
     }
 
-    /// The modem has taken nothing, since its memory is full or the link is gone: reading tells.
-    private func resend(_ socket: ModemSocket) {
+    /// The modem has taken nothing, since its memory is full or the link is gone: reading tells. After 0.1 s, then after twice as long each time,
+    /// up to 0.8 s, it is tried again; where the modem does not say why, for a minute.
+    private func resend(_ socket: ModemSocket, isLimited: Bool) {
+        socket.resendsAt = time(after: 100 << min(socket.resends, 3))
         socket.resends += 1
-        socket.resendsAt = time(after: 500)
         socket.hasData = dialect.isPassive
-        if socket.resends > 20 { socket.end(.streamDamaged(code: 0)) }
+        if isLimited && socket.resends > 75 { linkBroke(socket) }
     }
 }
 

@@ -169,7 +169,14 @@ extension Modem {
     private func startStep(_ socket: ModemSocket) -> Bool {
         socket.isStepDue = false
         socket.phase = .opening
-        return start(ATRequest(kind: .open, isDatagram: socket.isDatagram, step: socket.openStep), socket)
+        return start(openRequest(socket), socket)
+    }
+
+    private func openRequest(_ socket: ModemSocket) -> ATRequest {
+        var request = ATRequest(kind: .open, isDatagram: socket.isDatagram, step: socket.openStep)
+        // Another one each time.
+        request.localPort = 49_152 + loop.now.wholeMilliseconds & 0x3FFF
+        return request
     }
 
     private func startQuery() -> Bool {

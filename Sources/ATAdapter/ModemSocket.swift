@@ -76,6 +76,9 @@ class ModemSocket {
         self.deadline = deadline
     }
 
+    /// Whether `address` is that of the peer.
+    final func isPeer(_ other: SocketAddress) -> Bool { other.port == port && other.address == address }
+
     // What a stream and a datagram socket do each in their own way.
 
     /// Whether it is more than a name to be resolved.

@@ -8,6 +8,7 @@ final class Air724: SIM800 {
     override init() {
         var traits = ATTraits()
         traits.links = 0..<6
+        traits.opensByName = false
         (traits.sendBytes, traits.datagramBytes) = (1_000, 1_000)
         super.init(traits)
     }

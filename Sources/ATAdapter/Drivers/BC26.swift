@@ -10,7 +10,7 @@ final class BC26: Quectel {
         traits.links = 0..<5
         (traits.sendBytes, traits.datagramBytes) = (1_024, 1_024)
         traits.promptPause = 5
-        traits.repeatsSends = true
+        traits.repeatsFailedSends = true
         traits.reset = "AT+QRST=1\r"
         super.init(traits)
     }

@@ -14,6 +14,7 @@ final class L610: Cellular {
         var traits = ATTraits()
         traits.links = 1..<5
         (traits.sendBytes, traits.datagramBytes) = (1_024, 1_024)
+        traits.opensByName = false
         super.init(traits)
     }
 
@@ -59,7 +60,8 @@ final class L610: Cellular {
         let match = ATMatch(line, in: "+MIPRTCP:#,#,\n+MIPRUDP:%,#,#,#,\n+MIPDATA:#,#")
         switch match.index {
         case 0 where !isOver: return .digits(link: match[0], count: nil)
-        case 1 where !isOver: return .digits(link: match[1], count: nil)
+        case 1 where !isOver:
+            return .digits(link: match[1], count: nil, sender: ATSender(address: match.string, port: match[0]))
         case 2 where isOver: return .payload(link: match[0], count: match[1])
         default: return .none
         }

@@ -70,9 +70,10 @@ class Neul: Cellular {
     override func header(_ line: Span<UInt8>, isOver: Bool) -> ATHeader {
         if isOver || line[line.count - 1] != UInt8(ascii: ",") { return .none }
         let match = ATMatch(line, in: Self.headers)
+        let sender = ATSender(address: match.string, port: match[1])
         switch match.index {
-        case 0, 1: return .digits(link: ATHeader.ofRead, count: match[2])
-        case 2: return .digits(link: match[0], count: match[2])
+        case 0, 1: return .digits(link: ATHeader.ofRead, count: match[2], sender: sender)
+        case 2: return .digits(link: match[0], count: match[2], sender: sender)
         default: return .none
         }
     }

@@ -11,7 +11,7 @@ class Quectel: Cellular {
         var traits = ATTraits()
         traits.links = 0..<12
         traits.readBytes = 1_500
-        traits.repeatsSends = true
+        traits.repeatsFailedSends = true
         super.init(traits)
     }
 

@@ -20,7 +20,7 @@ final class SIM7600: Cellular {
         switch request.kind {
         case .open where request.step > 0: nil
         // Of datagrams the local port is given, and the peer with each.
-        case .open: request.isDatagram ? "120*AT+CIPOPEN=#,\"UDP\",,,5000#" : "120*AT+CIPOPEN=#,\"TCP\",$,@"
+        case .open: request.isDatagram ? "120*AT+CIPOPEN=#,\"UDP\",,,^" : "120*AT+CIPOPEN=#,\"TCP\",$,@"
         case .send: request.isDatagram ? "30+AT+CIPSEND=#,%,$,@" : "30+AT+CIPSEND=#,%"
         case .read: "5!AT+CIPRXGET=2,#,%"
         case .close: "10!AT+CIPCLOSE=#"
@@ -103,7 +103,8 @@ final class SIM7600: Cellular {
         let code = Int32(truncatingIfNeeded: number)
         switch number {
         case 2: return .error(.noNetwork)
-        case 9: return .alreadyConnected
+        // Or another program has the local port.
+        case 6, 9: return .alreadyConnected
         case 10: return .error(.timedOut)
         case 11: return .error(.nameNotFound)
         case 1: return .error(.refused(code: code))

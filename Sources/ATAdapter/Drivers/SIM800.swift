@@ -12,6 +12,7 @@ class SIM800: Cellular {
     init() {
         var traits = ATTraits()
         traits.links = 0..<6
+        traits.opensByName = false
         super.init(traits)
     }
 

@@ -15,6 +15,7 @@ final class UBlox: Cellular {
         traits.prompt = UInt8(ascii: "@")
         (traits.promptPause, traits.resultPause) = (50, 20)
         traits.forgetsNotices = true
+        traits.opensByName = false
         super.init(traits)
     }
 
@@ -67,7 +68,12 @@ final class UBlox: Cellular {
         let match = ATMatch(line, in: Self.headers)
         switch match.index {
         case 0: return .payload(link: ATHeader.ofRead, count: match[1])
-        case 1: return .payload(link: ATHeader.ofRead, count: match[2])
+        case 1:
+            return .payload(
+                link: ATHeader.ofRead,
+                count: match[2],
+                sender: ATSender(address: match.string, port: match[1])
+            )
         default: return .none
         }
     }
