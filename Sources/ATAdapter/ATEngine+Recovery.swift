@@ -34,12 +34,13 @@ extension ATEngine {
     /// Acts on a ``deadline`` that has passed; call it again until it returns `nil`.
     mutating func handleTimeout(at now: Duration) -> ATEvent? {
         guard isDue(at: now) else { return nil }
-        if payloadLeft > 0 { return damage() }
+        // A pause is over although payload is on its way.
+        if payloadLeft > 0, phase != .rest, phase != .prompted, phase != .pause { return damage() }
         switch phase {
         case .idle: deadline = Self.never
         case .rest:
             phase = .idle
-            deadline = Self.never
+            payloadLeft > 0 ? wait(1_000) : (deadline = Self.never)
         case .prompted:
             phase = .payload
             wait(command.timeout)

@@ -173,7 +173,10 @@ struct ATEngine: ~Copyable {
         self.now = now
         while position < bytes.count {
             if payloadLeft > 0 {
-                if isPayloadOfDigits { return decode(bytes, from: &position) }
+                if isPayloadOfDigits {
+                    if let event = decode(bytes, from: &position) { return event }
+                    continue
+                }
                 let start = position
                 let count = min(payloadLeft, bytes.count - start)
                 payloadLeft -= count
@@ -193,7 +196,7 @@ struct ATEngine: ~Copyable {
     }
 
     /// Takes hexadecimal digits.
-    private mutating func decode(_ bytes: Span<UInt8>, from position: inout Int) -> ATEvent {
+    private mutating func decode(_ bytes: Span<UInt8>, from position: inout Int) -> ATEvent? {
         decoded.clear()
         while position < bytes.count, payloadLeft > 0 {
             let value: UInt8
@@ -216,7 +219,7 @@ struct ATEngine: ~Copyable {
             payloadLeft -= 1
         }
         tookPayload()
-        return .decoded
+        return decoded.isEmpty && payloadLeft > 0 ? nil : .decoded
     }
 
     private mutating func receive(_ byte: UInt8) -> ATEvent? {

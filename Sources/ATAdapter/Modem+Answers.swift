@@ -267,7 +267,10 @@ extension Modem {
 
     private func openFailed(_ socket: ModemSocket, _ reason: ATReason, _ error: ATError) {
         socket.isPeerDone = false
-        if case .alreadyConnected = reason { socket.mustReopen = !socket.hasReopened }
+        // No peer refuses datagrams: a number, or a port of this side, was taken.
+        if case .alreadyConnected = reason { socket.mustReopen = true }
+        if socket.isDatagram, error != .timedOut { socket.mustReopen = true }
+        if socket.hasReopened { socket.mustReopen = false }
         let hadBegun = socket.opensUntil != nil || socket.openNotice != nil || traits.choosesLinks
         socket.opensUntil = nil
         socket.hasReopened = socket.mustReopen

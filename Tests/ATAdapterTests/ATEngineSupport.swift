@@ -13,8 +13,8 @@ final class EngineBench {
     var isIdle: Bool { engine.isIdle }
     var counters: ATCounters { engine.counters }
 
-    init(maximumLineBytes: Int = 512) {
-        engine = ATEngine(dialect: ESPAT(), maximumLineBytes: maximumLineBytes)
+    init(_ dialect: any ATDialect = ESPAT(), maximumLineBytes: Int = 512) {
+        engine = ATEngine(dialect: dialect, maximumLineBytes: maximumLineBytes)
     }
 
     func start(_ line: String, timeout: Int = 5_000, payloadBytes: Int = 0) {
