@@ -125,9 +125,13 @@ import Testing
             host.send([UInt8](repeating: 0x78, count: 8_192))
             host.expect("\r\nRecv 8192 bytes\r\n")
             sent += 8_192
-            if host.read(upTo: "SEND OK\r\n", milliseconds: 300).isEmpty { break }
+            guard host.read(upTo: "SEND OK\r\n", milliseconds: 300).hasSuffix("SEND OK\r\n") else { break }
         }
-        while sent > 0 { sent -= peer.receive().utf8.count }
+        while sent > 0 {
+            let count = peer.receive().utf8.count
+            guard count > 0 else { break }
+            sent -= count
+        }
         host.expect("\r\nSEND OK\r\n")
     }
 

@@ -109,6 +109,23 @@ import Testing
         #expect(error?.description == "\(wrong.path): line 1: seed is a number, not 'x'")
     }
 
+    @Test func aSignalToAnyThreadEndsTheProgramInOrder() async {
+        await #expect(processExitsWith: .exitCode(1)) {
+            let link = "/tmp/apus-modem-program-\(getpid())"
+            let transcript = TemporaryFile("> \"AT\"\n")
+            startThread {
+                let status = runModemSimulator(arguments: ["--link", link, "--play", transcript.path])
+                unlink(transcript.path)
+                // The host has not done its part, and the link is gone.
+                exit(access(link, F_OK) == 0 ? 9 : status)
+            }
+            while access(link, F_OK) != 0 { usleep(1_000) }
+            usleep(50_000)
+            kill(getpid(), SIGTERM)
+            sleep(10)
+        }
+    }
+
     @Test func theHelpNamesEverySettingAndDialect() {
         let help = ProgramOptions.help(of: "modem-simulator")
         for setting in Setting.groups.flatMap(\.settings) {
@@ -121,7 +138,7 @@ import Testing
 }
 
 /// A file that is gone after the test.
-final class TemporaryFile {
+final class TemporaryFile: Sendable {
     let path: String
 
     init(_ text: String = "") {

@@ -15,12 +15,7 @@ public func runModemSimulator(as program: String = "modem-simulator", arguments:
         put(ProgramOptions.help(of: program), to: 1)
         return 0
     }
-    // Blocked before the modem's thread starts, so that the signals arrive here.
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGINT)
-    sigaddset(&signals, SIGTERM)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    Interruption.watch()
     var onLine: (@Sendable (String) -> Void)?
     if options.isVerbose { onLine = { line in put(line + "\n", to: 1) } }
     do throws(ModemSimulatorError) {
@@ -31,8 +26,7 @@ public func runModemSimulator(as program: String = "modem-simulator", arguments:
                 try ModemSimulator(options.configuration, onLine: onLine)
             }
         put("The modem is at \(modem.path)\n", to: 1)
-        var signal: Int32 = 0
-        sigwait(&signals, &signal)
+        Interruption.wait()
         modem.stop()
         // Its thread writes what is not yet in the record.
         for _ in 0..<200 where !modem.hasEnded { usleep(5_000) }

@@ -102,7 +102,10 @@ final class Worker: @unchecked Sendable {
             for link in sockets.used { sockets.serve(link) }
             line.acceptHost()
             readLine()
+            takeInput()
             for link in sockets.used { dialect.serve(link) }
+            // A link may have ended a command that others wait for.
+            takeInput()
             writeLine()
         }
         dialect.powerDown()
@@ -186,11 +189,14 @@ final class Worker: @unchecked Sendable {
             input = []
             return
         }
-        if !bytes.isEmpty {
-            shared.withLock { $0.statistics.bytesIn += bytes.count }
-            recorder?.note(.host, bytes, at: now)
-            input += bytes
-        }
+        guard !bytes.isEmpty else { return }
+        shared.withLock { $0.statistics.bytesIn += bytes.count }
+        recorder?.note(.host, bytes, at: now)
+        input += bytes
+    }
+
+    private func takeInput() {
+        guard !input.isEmpty, !isDeaf else { return }
         let receiver = dialect
         var taken = input
         input = []
