@@ -45,7 +45,7 @@ extension ATCommand {
         request: ATRequest,
         host: [UInt8],
         port: UInt16,
-        traits: ATTraits,
+        escaping: Bool,
         configuration: ModemConfiguration
     ) {
         var position = 0
@@ -75,7 +75,7 @@ extension ATCommand {
             case UInt8(ascii: "%"): line.append(number: request.count)
             case UInt8(ascii: "^"): line.append(number: request.localPort)
             case UInt8(ascii: "@"): line.append(number: Int(port))
-            case UInt8(ascii: "$"): line.append(quoted: host, escaping: traits.hasEscapes)
+            case UInt8(ascii: "$"): line.append(quoted: host, escaping: escaping)
             case UInt8(ascii: "~"): line += host
             case UInt8(ascii: "&"):
                 let letter = template.byte(position)
@@ -83,7 +83,7 @@ extension ATCommand {
                 if letter == UInt8(ascii: "t") {
                     line.append(number: Int(configuration.authentication.rawValue))
                 } else {
-                    line.append(quoted: configuration.text(letter), escaping: traits.hasEscapes)
+                    line.append(quoted: configuration.text(letter), escaping: escaping)
                 }
             default: line.append(byte)
             }

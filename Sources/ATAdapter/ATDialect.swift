@@ -158,7 +158,7 @@ protocol ATDialect: AnyObject {
     /// Whether the modem keeps what it receives until it is read.
     var isPassive: Bool { get }
 
-    /// The template of a request's command (see ``ATCommand/init(template:request:host:port:traits:configuration:)``), or `nil` where there
+    /// The template of a request's command (see ``ATCommand/init(template:request:host:port:escaping:configuration:)``), or `nil` where there
     /// is no such command, or no such step any more. An empty one skips a step of the bring-up.
     ///
     /// The modem itself makes those of the kinds `rest` and `user`.

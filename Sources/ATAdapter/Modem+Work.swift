@@ -174,8 +174,8 @@ extension Modem {
 
     private func openRequest(_ socket: ModemSocket) -> ATRequest {
         var request = ATRequest(kind: .open, isDatagram: socket.isDatagram, step: socket.openStep)
-        // Another one each time.
-        request.localPort = 49_152 + loop.now.wholeMilliseconds & 0x3FFF
+        // Another one each time: it goes on with each millisecond or so, without a division.
+        request.localPort = 49_152 + Int(truncatingIfNeeded: loop.now.attoseconds >> 50) & 0x3FFF
         return request
     }
 
@@ -218,7 +218,7 @@ extension Modem {
             request: request,
             host: socket?.host ?? [],
             port: socket?.port ?? 0,
-            traits: traits,
+            escaping: traits.hasEscapes,
             configuration: configuration
         )
         if request.kind == .attach {

@@ -46,7 +46,7 @@ import Testing
                     request: request,
                     host: [],
                     port: 0,
-                    traits: dialect.traits,
+                    escaping: false,
                     configuration: configuration
                 )
                 let line = String(decoding: command.line, as: UTF8.self)
