@@ -51,6 +51,8 @@ public struct ModemSimulatorConfiguration: Sendable {
     public var hasSIM = true
     /// The PIN that the SIM wants after each start; `nil` for none.
     public var pin: String?
+    /// How long the SIM is busy after a start, in milliseconds.
+    public var simMilliseconds = 0
     /// How long a cellular modem looks for its network, in milliseconds.
     public var registrationMilliseconds = 0
     /// Whether the network is a foreign one.

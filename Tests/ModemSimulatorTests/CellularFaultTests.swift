@@ -75,7 +75,7 @@ import Testing
             }
             for _ in 0..<10 { host.send("AT+CGATT?\r") }
             var text = ""
-            while !host.isSilent(milliseconds: 150) { text += host.read(upTo: "\n", milliseconds: 20) }
+            while !host.isSilent(milliseconds: 400) { text += host.read(upTo: "\n", milliseconds: 20) }
             return text
         }
         let first = try run(5)
@@ -84,7 +84,7 @@ import Testing
     }
 
     @Test func openingCanTakeLong() throws {
-        let host = try RawHost(.sim7600) { $0.faults.openDelayMilliseconds = 200 }
+        let host = try RawHost(.sim7600) { $0.faults.openDelayMilliseconds = 600 }
         let peer = RawPeer()
         host.peers.append(peer)
         try host.expect("AT+NETOPEN", "\r\nOK\r\n\r\n+NETOPEN: 0\r\n")
@@ -168,12 +168,12 @@ import Testing
     @Test func itIsDeafForAWhile() throws {
         let (host, _) = try connected {
             $0.deafEvery = 2
-            $0.deafMilliseconds = 300
+            $0.deafMilliseconds = 1_000
         }
         try host.expect("AT", "\r\nOK\r\n")
         try host.expect("AT", "\r\nOK\r\n")
         host.send("AT\r")
-        #expect(host.isSilent(milliseconds: 150))
+        #expect(host.isSilent(milliseconds: 300))
         host.expect("\r\nOK\r\n")
     }
 
@@ -258,7 +258,7 @@ import Testing
         set(host) { $0.closesDuringSendEvery = 1 }
         host.send(send + "\r")
         _ = host.read(upTo: dialect == .ublox ? "@" : ">")
-        let notice = host.read(upTo: "\r\n", milliseconds: 200) + host.read(upTo: "\r\n", milliseconds: 200)
+        let notice = host.read(upTo: "\r\n") + host.read(upTo: "\r\n")
         let ends = [
             ModemDialect.quectel: "+QIURC: \"closed\",0", .bc26: "+QIURC: \"closed\",0", .sim7600: "+IPCLOSE: 0,2",
             .sim800: "0, CLOSED", .ublox: "+UUSOCL: 0", .l610: "+MIPCLOSE: 1,1",
@@ -295,7 +295,7 @@ import Testing
     @Test func theContextIsLostAndComesBack() throws {
         let (host, peer) = try connected {
             $0.losesContextEvery = 2
-            $0.contextReturnMilliseconds = 200
+            $0.contextReturnMilliseconds = 1_000
         }
         try host.expect("AT+CEREG=1", "\r\nOK\r\n")
         try host.expect("AT", "\r\nOK\r\n\r\n+QIURC: \"pdpdeact\",1\r\n\r\n+CEREG: 2\r\n")
@@ -369,7 +369,7 @@ import Testing
         let host = try RawHost(generation: .v2)
         try host.setUp(isPassive: false)
         var faults = Faults()
-        faults.contextReturnMilliseconds = 150
+        faults.contextReturnMilliseconds = 1_000
         host.modem.setFaults(faults)
         let peer = RawPeer()
         host.peers.append(peer)

@@ -96,7 +96,7 @@ import Testing
 
     @Test func registersAfterAWhileAndSaysSo() throws {
         let host = try RawHost(.quectel) {
-            $0.registrationMilliseconds = 300
+            $0.registrationMilliseconds = 1_000
             $0.isRoaming = true
         }
         try host.expect("AT+CMEE=1;+CREG=1;+CGREG=2;+CEREG=2", "\r\nOK\r\n")
@@ -120,7 +120,7 @@ import Testing
         try host.expect("AT+CREG=0;+CGREG=0;+CEREG=0", "\r\nOK\r\n")
         try host.expect("AT+CFUN=1", "\r\nOK\r\n")
         try host.expect("AT+CREG?", "\r\n+CREG: 0,2\r\n\r\nOK\r\n")
-        #expect(host.isSilent(milliseconds: 400))
+        #expect(host.isSilent(milliseconds: 1_200))
         try host.expect("AT+CREG?", "\r\n+CREG: 0,5\r\n\r\nOK\r\n")
     }
 
@@ -191,10 +191,10 @@ import Testing
     ]
 
     @Test(arguments: banners) func aRestartHasABanner(dialect: ModemDialect, banner: String) throws {
-        let host = try RawHost(dialect) { $0.bootMilliseconds = 100 }
+        let host = try RawHost(dialect) { $0.bootMilliseconds = 500 }
         try host.expect("AT+CMEE=2", "\r\nOK\r\n")
         try host.expect("AT+CFUN=1,1", "\r\nOK\r\n")
-        #expect(host.isSilent(milliseconds: 60))
+        #expect(host.isSilent(milliseconds: 100))
         host.expect(banner)
         // It has forgotten what it was told.
         host.send("AT\r")
@@ -210,6 +210,30 @@ import Testing
         let host = try RawHost(.quectel) { $0.pin = "1234" }
         host.modem.restart()
         #expect(host.read(upTo: "PB DONE\r\n").contains("+CPIN") == false)
+    }
+
+    @Test(arguments: [nil, "1234"]) func theSIMIsBusyAtFirst(pin: String?) throws {
+        let host = try RawHost(.quectel) {
+            $0.simMilliseconds = 1_000
+            $0.pin = pin
+        }
+        try host.expect("AT+CPIN?", "\r\n+CME ERROR: 14\r\n")
+        try host.expect("AT+CPIN=\"1234\"", "\r\n+CME ERROR: 14\r\n")
+        try host.expect("AT+CGATT?", "\r\n+CME ERROR: 14\r\n")
+        try host.expect("AT+CREG?", "\r\n+CREG: 0,0\r\n\r\nOK\r\n")
+        host.expect("\r\n+CPIN: \(pin == nil ? "READY" : "SIM PIN")\r\n")
+        try host.expect("AT+CREG?", "\r\n+CREG: 0,\(pin == nil ? 1 : 0)\r\n\r\nOK\r\n")
+    }
+
+    @Test func aNewSearchTakesItsOwnTime() throws {
+        let host = try RawHost(.quectel) { $0.registrationMilliseconds = 1_500 }
+        usleep(1_000_000)
+        try host.expect("AT+CFUN=4", "\r\nOK\r\n")
+        try host.expect("AT+CFUN=1", "\r\nOK\r\n")
+        usleep(750_000)
+        try host.expect("AT+CREG?", "\r\n+CREG: 0,2\r\n\r\nOK\r\n")
+        usleep(1_000_000)
+        try host.expect("AT+CREG?", "\r\n+CREG: 0,1\r\n\r\nOK\r\n")
     }
 
     @Test func settingsGoBackToTheirDefaults() throws {

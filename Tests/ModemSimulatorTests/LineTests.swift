@@ -14,13 +14,13 @@ import Testing
         // 480 bytes take half a second.
         var start = clinux_monotonic_ns()
         host.expect(payload: String(repeating: "x", count: 480), "\r\nSEND OK\r\n")
-        #expect(400...1_500 ~= (clinux_monotonic_ns() - start) / 1_000_000)
+        #expect(400...4_000 ~= (clinux_monotonic_ns() - start) / 1_000_000)
         #expect(peer.receive().utf8.count == 480)
         peer.send(String(repeating: "y", count: 480))
         host.expect("\r\n+QIURC: \"recv\",0\r\n")
         start = clinux_monotonic_ns()
         try host.expect("AT+QIRD=0,1500", "\r\n+QIRD: 480\r\n" + String(repeating: "y", count: 480) + "\r\n\r\nOK\r\n")
-        #expect(400...1_500 ~= (clinux_monotonic_ns() - start) / 1_000_000)
+        #expect(400...4_000 ~= (clinux_monotonic_ns() - start) / 1_000_000)
     }
 
     @Test func aPortTakesOneHostAfterAnother() throws {

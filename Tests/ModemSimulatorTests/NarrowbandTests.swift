@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func bc26StartsWithNoiseAndSaysItsAddress() throws {
-        let host = try RawHost(.bc26) { $0.registrationMilliseconds = 100 }
+        let host = try RawHost(.bc26) { $0.registrationMilliseconds = 1_000 }
         host.expect("\r\n+IP: 10.64.12.7\r\n")
         try host.expect("AT+QRST=1", "\r\nOK\r\n")
         #expect(host.read(upTo: "+CPIN: READY\r\n").hasPrefix("\r\nF1: 0000 0000\r\n"))

@@ -139,12 +139,12 @@ import Testing
     }
 
     @Test func opensNothingWithoutContextOrPeer() throws {
-        let host = try RawHost(.quectel) { $0.registrationMilliseconds = 200 }
+        let host = try RawHost(.quectel) { $0.registrationMilliseconds = 1_000 }
         try host.expect("AT+QIACT=1", "\r\nERROR\r\n")
         try host.expect("AT+QIGETERROR", "\r\n+QIGETERROR: 561,open PDP context failed\r\n\r\nOK\r\n")
         try host.expect("AT+QIOPEN=1,0,\"TCP\",\"127.0.0.1\",1,0,0", "\r\nERROR\r\n")
         try host.expect("AT+QIDNSGIP=1,\"localhost\"", "\r\nERROR\r\n")
-        #expect(host.isSilent(milliseconds: 300))
+        #expect(host.isSilent(milliseconds: 1_200))
         try host.expect("AT+QIACT=1", "\r\nOK\r\n")
         let free = RawPeer(SOCK_DGRAM)
         try host.expect("AT+QIOPEN=1,0,\"TCP\",\"127.0.0.1\",\(free.port),0,0", "\r\nOK\r\n\r\n+QIOPEN: 0,566\r\n")

@@ -98,7 +98,7 @@ import Testing
             """
             < "RDY\\r\\n"
             > "AT\\r"
-            = 150
+            = 500
             < "late\\r\\n"
             < "OK\\r\\n"
             > "one"
@@ -110,7 +110,7 @@ import Testing
         host.expect("RDY\r\n")
         host.send("A")
         host.send("T\r")
-        #expect(host.isSilent(milliseconds: 80))
+        #expect(host.isSilent(milliseconds: 100))
         host.expect("late\r\nOK\r\n")
         // The host's own pauses are its own affair.
         host.send("onetwo")

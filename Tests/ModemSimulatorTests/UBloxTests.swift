@@ -99,7 +99,7 @@ import Testing
     }
 
     @Test func losesItsContextAndGetsItBack() throws {
-        let host = try RawHost(.ublox) { $0.faults.contextReturnMilliseconds = 200 }
+        let host = try RawHost(.ublox) { $0.faults.contextReturnMilliseconds = 1_000 }
         try host.expect("AT+CMEE=1", "\r\nOK\r\n")
         let peer = try connected(host)
         host.modem.loseContext()
@@ -107,7 +107,7 @@ import Testing
         #expect(peer.receive().isEmpty)
         try host.expect("AT+USOCR=6", "\r\n+CME ERROR: 30\r\n")
         try host.expect("AT+UPSDA=0,3", "\r\n+CME ERROR: 30\r\n")
-        #expect(host.isSilent(milliseconds: 300))
+        #expect(host.isSilent(milliseconds: 1_200))
         try host.expect("AT+UPSDA=0,3", "\r\nOK\r\n\r\n+UUPSDA: 0,\"10.64.12.7\"\r\n")
         _ = try connected(host)
     }

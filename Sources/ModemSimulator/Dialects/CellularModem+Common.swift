@@ -116,6 +116,7 @@ extension CellularModem {
     private func answerPIN() {
         switch sim {
         case .absent: error(10)
+        case .busy: error(14)
         case .ready: answer("+CPIN\(colon)READY")
         case .wantsPIN: answer("+CPIN\(colon)SIM PIN")
         case .wantsPUK: answer("+CPIN\(colon)SIM PUK")
@@ -123,7 +124,7 @@ extension CellularModem {
     }
 
     private func enterPIN(_ command: ATCommand) {
-        guard case .wantsPIN(let left) = sim else { return error(sim == .wantsPUK ? 12 : 3) }
+        guard case .wantsPIN(let left) = sim else { return error(sim == .wantsPUK ? 12 : sim == .busy ? 14 : 3) }
         guard command.text(0) == worker.configuration.pin else {
             sim = left > 1 ? .wantsPIN(left: left - 1) : .wantsPUK
             return error(16)

@@ -8,7 +8,7 @@ class CellularModem: CommandModem {
         var revision: String
     }
 
-    enum SIM: Equatable { case absent, wantsPIN(left: Int), wantsPUK, ready }
+    enum SIM: Equatable { case absent, busy, wantsPIN(left: Int), wantsPUK, ready }
 
     /// The registration with the network (3GPP 27.007, 10.1.22).
     enum Registration: Int { case off = 0, home, searching, denied, roaming = 5 }
@@ -29,6 +29,8 @@ class CellularModem: CommandModem {
 
     var sim: SIM
     private(set) var registration = Registration.off
+    /// Tells a search from one that was begun before.
+    private var searchCount = 0
     private(set) var isAttached = false
     /// What happens belongs to the time before the host came.
     private var isStartingSilently = false
@@ -42,7 +44,7 @@ class CellularModem: CommandModem {
     override init(_ worker: Worker) {
         let configuration = worker.configuration
         errorMode = 0
-        sim = configuration.hasSIM ? (configuration.pin == nil ? .ready : .wantsPIN(left: 3)) : .absent
+        sim = !configuration.hasSIM ? .absent : configuration.pin == nil ? .ready : .wantsPIN(left: 3)
         super.init(worker)
         errorMode = defaultErrorMode
     }
@@ -145,6 +147,7 @@ class CellularModem: CommandModem {
         if !isAllowedWithoutSIM(command) {
             switch sim {
             case .absent: return error(10)
+            case .busy: return error(14)
             case .wantsPIN: return error(11)
             case .wantsPUK: return error(12)
             case .ready: break
@@ -169,6 +172,9 @@ class CellularModem: CommandModem {
 
     override func powerUp(hasBanner: Bool) {
         let boot = worker.configuration.bootMilliseconds
+        if sim != .absent, worker.configuration.simMilliseconds > 0 {
+            startSIM(milliseconds: boot + worker.configuration.simMilliseconds)
+        }
         if hasBanner {
             for line in banner where line != "+CPIN: READY" || sim == .ready {
                 worker.send(Array((line.first == "\0" ? line : "\r\n\(line)\r\n").utf8), afterMilliseconds: boot)
@@ -179,13 +185,26 @@ class CellularModem: CommandModem {
         isStartingSilently = false
     }
 
+    /// The SIM is busy for a while.
+    private func startSIM(milliseconds: Int) {
+        let next = sim
+        sim = .busy
+        worker.after(milliseconds: milliseconds) { [self] in
+            sim = next
+            notice("+CPIN\(colon)\(next == .ready ? "READY" : "SIM PIN")")
+            search(milliseconds: worker.configuration.registrationMilliseconds)
+        }
+    }
+
     /// Looks for a network, if SIM and radio permit.
     func search(milliseconds: Int) {
         guard sim == .ready, functionality == 1 else { return setRegistration(.off) }
         setRegistration(.searching)
+        searchCount += 1
         if milliseconds == 0 { return register() }
+        let search = searchCount
         worker.after(milliseconds: milliseconds) { [self] in
-            if registration == .searching { register() }
+            if registration == .searching, search == searchCount { register() }
         }
     }
 

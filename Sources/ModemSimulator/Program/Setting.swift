@@ -109,6 +109,7 @@ extension Setting {
                 return true
             },
             flag("sim", \.hasSIM, "Whether there is a SIM; on unless given."),
+            milliseconds("sim-ms", \.simMilliseconds, "How long the SIM is busy after a start."),
             milliseconds("registration-ms", \.registrationMilliseconds, "How long it looks for a network."),
             flag("roaming", \.isRoaming, "Whether the network is a foreign one."),
             milliseconds("boot-ms", \.bootMilliseconds, "How long it is deaf after a restart, before its banner."),
