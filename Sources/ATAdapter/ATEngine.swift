@@ -47,6 +47,9 @@ struct ATEngine: ~Copyable {
     var phase = Phase.idle
     private var isLineOver = false
     private var isOverlong = false
+    /// The line stands right behind data that was read: unless it is something known, that was longer than announced.
+    private(set) var isGlued = false
+    private var isBehindRead = false
     /// What stands behind a payload up to the end of its line says nothing.
     private var isTail = false
     private var echo = Echo.unknown
@@ -122,8 +125,11 @@ struct ATEngine: ~Copyable {
         needsOK = command.ending != .notice
         needsNotice = command.ending != .ok
         failure = nil
-        wait(command.timeout)
+        waitForAnswer()
     }
+
+    /// A prompt comes within seconds, however long the result of its payload may take.
+    private mutating func waitForAnswer() { wait(phase == .prompt ? min(command.timeout, 5_000) : command.timeout) }
 
     /// Sends a line and its terminator.
     mutating func write(_ line: [UInt8]) {
@@ -145,7 +151,7 @@ struct ATEngine: ~Copyable {
         outgoing.removeFirst(count)
         self.now = now
         switch phase {
-        case .command, .prompt, .payload: if outgoing.isEmpty { wait(command.timeout) }
+        case .command, .prompt, .payload: if outgoing.isEmpty { waitForAnswer() }
         case .idle, .rest, .prompted, .pause, .drain, .probe: break
         }
     }
@@ -162,7 +168,7 @@ struct ATEngine: ~Copyable {
     mutating func forgetInput() {
         payloadLeft = 0
         isLineOver = true
-        (isOverlong, isTail) = (false, false)
+        (isOverlong, isTail, isBehindRead) = (false, false, false)
         echo = .unknown
     }
 
@@ -226,6 +232,12 @@ struct ATEngine: ~Copyable {
         if isLineOver {
             line.clear()
             isLineOver = false
+            isGlued = isBehindRead && byte != UInt8(ascii: "\r") && byte != UInt8(ascii: "\n")
+            isBehindRead = false
+            if isGlued, isTail, !isPayloadOfDigits, byte != UInt8(ascii: "\"") {
+                isOverlong = true
+                return damage()
+            }
         }
         if byte == UInt8(ascii: "\n") {
             isLineOver = true
@@ -279,6 +291,7 @@ struct ATEngine: ~Copyable {
             isOverlong = !isLineOver
             return damage()
         }
+        isBehindRead = payloadLink == ATHeader.ofRead
         isTail = !isLineOver && (isPayloadOfDigits || line.last == UInt8(ascii: "\""))
         isLineOver = true
         payloadLeft = payloadBytes

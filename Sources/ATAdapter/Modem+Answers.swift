@@ -52,7 +52,10 @@ extension Modem {
     private func handleLine() {
         let line = engine.line
         let notice = dialect.notice(line.span, during: request)
-        if case .unknown = notice, request.kind != .user { engine.counters.unknownLines += 1 }
+        if case .unknown = notice {
+            if request.kind != .user { engine.counters.unknownLines += 1 }
+            if request.kind == .read, engine.isGlued { isReadDamaged = true }
+        }
         if request.kind == .user, isAnswer(line, notice), answer.count + line.count < configuration.lineBytes {
             answer += line
             answer.append(UInt8(ascii: "\n"))
@@ -148,21 +151,23 @@ extension Modem {
     }
 
     private func deliver(_ bytes: Span<UInt8>) {
-        let isAnswer = engine.payloadLink == ATHeader.ofRead
-        if isAnswer {
-            readBytes += bytes.count
-            // An empty answer to a read is no empty datagram.
-            if engine.payloadBytes == 0 { return }
-        }
-        guard let socket = isAnswer ? requestSocket : socket(at: engine.payloadLink), socket.isReceiving else {
+        if engine.payloadLink == ATHeader.ofRead {
+            guard request.kind == .read else { return engine.counters.droppedBytes += bytes.count }
+            // More than was asked for is none of it.
+            if engine.payloadBytes > request.count { isReadDamaged = true }
+            readSender = engine.payloadSender
+            if !isReadDamaged { for index in bytes.indices { readBuffer.append(bytes[index]) } }
+        } else if let socket = socket(at: engine.payloadLink) {
+            deliver(bytes, to: socket, from: engine.payloadSender, isLast: engine.payloadLeft == 0)
+        } else {
             engine.counters.droppedBytes += bytes.count
-            return
         }
-        if let sender = engine.payloadSender, socket.isDatagram, !socket.isPeer(sender) {
-            engine.counters.droppedBytes += bytes.count
-            return
-        }
-        socket.deliver(bytes, isLast: engine.payloadLeft == 0)
+    }
+
+    private func deliver(_ bytes: Span<UInt8>, to socket: ModemSocket, from sender: SocketAddress?, isLast: Bool) {
+        var isWanted = socket.isReceiving
+        if let sender, socket.isDatagram, !socket.isPeer(sender) { isWanted = false }
+        if isWanted { socket.deliver(bytes, isLast: isLast) } else { engine.counters.droppedBytes += bytes.count }
     }
 
     // MARK: Results
@@ -215,12 +220,19 @@ extension Modem {
 
     private func readEnded(_ socket: ModemSocket, _ count: Int, _ error: ATError?) {
         socket.isReading = false
+        let bytes = readBuffer
+        readBuffer = []
+        if isReadDamaged || error == .timedOut || error != nil && !bytes.isEmpty {
+            return socket.end(.streamDamaged(code: 0))
+        }
         switch error {
         case nil:
+            // An empty answer is no empty datagram.
+            if bytes.isEmpty { return }
+            deliver(bytes.span, to: socket, from: readSender, isLast: true)
             // A full read may have left something, and so may any after the peer's end, or of datagrams, which come one by one.
-            let isLast = readBytes < count && !socket.isPeerDone && !socket.isDatagram && !traits.readsUntilEmpty
-            if readBytes > 0 && !isLast { socket.hasData = true }
-        case .timedOut: socket.end(.streamDamaged(code: 0))
+            let isLast = bytes.count < count && !socket.isPeerDone && !socket.isDatagram && !traits.readsUntilEmpty
+            if !isLast { socket.hasData = true }
         default:
             if case .nothingWaits = reason { return }
             guard traits.refusesReadsOfClosedLinks, !socket.isPeerDone else { return }

@@ -113,7 +113,8 @@ extension Modem {
                 // Of a datagram the modem may drop what is not read.
                 request.count = socket.isDatagram ? max(traits.readBytes, socket.announcedBytes) : streamReadBytes
                 socket.announcedBytes = 0
-                readBytes = 0
+                readBuffer = []
+                isReadDamaged = false
                 socket.hasData = false
                 socket.isReading = true
             } else {

@@ -46,8 +46,10 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var firstSocket: ModemSocket?
     var firstUserCommand: UserCommand?
     var answer: [UInt8] = []
-    /// How many bytes the read in flight has brought.
-    var readBytes = 0
+    /// What the read in flight has brought, from whom, and whether it cannot be right. It is given on when the modem has said `OK`.
+    var readBuffer: [UInt8] = []
+    var readSender: SocketAddress?
+    var isReadDamaged = false
     /// How many bytes of the send in flight the modem says that it took; whether it was given any.
     var acceptedBytes: Int?
     var wasGivenPayload = false
