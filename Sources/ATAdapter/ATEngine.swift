@@ -291,7 +291,7 @@ struct ATEngine: ~Copyable {
             isOverlong = !isLineOver
             return damage()
         }
-        isBehindRead = payloadLink == ATHeader.ofRead
+        isBehindRead = payloadLink == ATHeader.ofRead && traits.framesLines
         isTail = !isLineOver && (isPayloadOfDigits || line.last == UInt8(ascii: "\""))
         isLineOver = true
         payloadLeft = payloadBytes

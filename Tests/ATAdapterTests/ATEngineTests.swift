@@ -204,6 +204,23 @@ import Testing
         #expect(resting.isIdle && resting.counters.damagedPayloads == 0, "\(resting.log)")
     }
 
+    @Test func whatIsGluedToDataIsNoLine() {
+        let bench = EngineBench(Quectel())
+        bench.start("AT+QIRD=0,1500")
+        bench.receive("\r\n+QIRD: 3\r\nabcdef\r\n")
+        let isGlued = bench.engine.isGlued
+        #expect(isGlued && bench.log.last == "line def")
+        bench.receive("\r\nOK\r\n")
+        // A result right behind data is one all the same.
+        bench.start("AT+QIRD=0,1500")
+        bench.receive("\r\n+QIRD: 3\r\nabcOK\r\n")
+        #expect(bench.log.last == "finished")
+        let quoted = EngineBench(UBlox())
+        quoted.start("AT+USORD=0,1024")
+        quoted.receive("\r\n+USORD: 0,3,\"abcd\"\r\n\r\nOK\r\n")
+        #expect(quoted.log == ["payload -1: 61 62 63", "damaged", "finished"])
+    }
+
     @Test func digitsArePayloadToo() {
         let bench = EngineBench(BC28())
         bench.start("AT+NSORF=1,1358")

@@ -136,9 +136,8 @@ import Testing
     }
 
     @Test(arguments: [
-        // Longer than announced; with a length that takes the result with it; more than was asked for.
-        "+CIPRECVDATA:3,abcdef\r\nOK\r\n", "+CIPRECVDATA:9,abc\r\nOK\r\n\r\nERROR\r\n",
-        "+CIPRECVDATA:20,01234567890123456789\r\nOK\r\n",
+        // With a length that takes the result with it, and more than was asked for.
+        "+CIPRECVDATA:9,abc\r\nOK\r\n\r\nERROR\r\n", "+CIPRECVDATA:20,01234567890123456789\r\nOK\r\n",
     ])
     func dataWithAWrongLengthIsNotGivenOn(answer: String) {
         let (bench, _, probe) = openBench { $0.readChunkBytes = 10 }

@@ -26,7 +26,7 @@ final class ESPAT: ATDialect {
         traits.hasEscapes = true
         (traits.escape, traits.hangUp, traits.reset, traits.bootTries) = ("+++", "", "AT+RST\r\n", 3)
         (traits.readsUntilEmpty, traits.refusesReadsOfClosedLinks) = (false, false)
-        (traits.keepsClosedLinks, traits.repeatsRefusedSends) = (false, false)
+        (traits.keepsClosedLinks, traits.repeatsRefusedSends, traits.framesLines) = (false, false, false)
         return traits
     }
 
