@@ -138,7 +138,7 @@ struct ATTraits {
 
     /// TCP connections are opened by name, and the modem says so when it has no address; datagrams always go to an address.
     var opensByName = true
-    /// Each line begins with a line end, too: what stands right behind data that was read is none, but more data.
+    /// Each line begins with a line end, too: what stands right behind data is none, but more data.
     var framesLines = true
     /// What is received is told once, until all of it was read, or not at all: it is read until there is nothing, now and then too.
     var readsUntilEmpty = true

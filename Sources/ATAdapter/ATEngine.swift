@@ -47,9 +47,9 @@ struct ATEngine: ~Copyable {
     var phase = Phase.idle
     private var isLineOver = false
     private var isOverlong = false
-    /// The line stands right behind data that was read: unless it is something known, that was longer than announced.
+    /// The line stands right behind data: unless it is something known, that was longer than announced.
     private(set) var isGlued = false
-    private var isBehindRead = false
+    private var isBehindPayload = false
     /// What stands behind a payload up to the end of its line says nothing.
     private var isTail = false
     private var echo = Echo.unknown
@@ -168,7 +168,7 @@ struct ATEngine: ~Copyable {
     mutating func forgetInput() {
         payloadLeft = 0
         isLineOver = true
-        (isOverlong, isTail, isBehindRead) = (false, false, false)
+        (isOverlong, isTail, isBehindPayload) = (false, false, false)
         echo = .unknown
     }
 
@@ -232,12 +232,11 @@ struct ATEngine: ~Copyable {
         if isLineOver {
             line.clear()
             isLineOver = false
-            isGlued = isBehindRead && byte != UInt8(ascii: "\r") && byte != UInt8(ascii: "\n")
-            isBehindRead = false
-            if isGlued, isTail, !isPayloadOfDigits, byte != UInt8(ascii: "\"") {
-                isOverlong = true
-                return damage()
-            }
+            let isBehind = isBehindPayload
+            isBehindPayload = false
+            isGlued = isBehind && byte != UInt8(ascii: "\r") && byte != UInt8(ascii: "\n")
+            // Data in quotes ends with one.
+            if isBehind, isTail, !isPayloadOfDigits, byte != UInt8(ascii: "\"") { return damage() }
         }
         if byte == UInt8(ascii: "\n") {
             isLineOver = true
@@ -291,7 +290,7 @@ struct ATEngine: ~Copyable {
             isOverlong = !isLineOver
             return damage()
         }
-        isBehindRead = payloadLink == ATHeader.ofRead && traits.framesLines
+        isBehindPayload = traits.framesLines
         isTail = !isLineOver && (isPayloadOfDigits || line.last == UInt8(ascii: "\""))
         isLineOver = true
         payloadLeft = payloadBytes

@@ -54,13 +54,22 @@ extension Modem {
         let notice = dialect.notice(line.span, during: request)
         if case .unknown = notice {
             if request.kind != .user { engine.counters.unknownLines += 1 }
-            if request.kind == .read, engine.isGlued { isReadDamaged = true }
+            if engine.isGlued { dataWasLonger() }
         }
         if request.kind == .user, isAnswer(line, notice), answer.count + line.count < configuration.lineBytes {
             answer += line
             answer.append(UInt8(ascii: "\n"))
         }
         handle(notice, line.span)
+    }
+
+    /// The last data had more bytes than announced.
+    private func dataWasLonger() {
+        if engine.payloadLink == ATHeader.ofRead {
+            isReadDamaged = true
+        } else if let socket = socket(at: engine.payloadLink), socket.phase == .open {
+            socket.end(.streamDamaged(code: 0))
+        }
     }
 
     /// Whether a line belongs to the answer of a user's command: it means nothing else, or begins with the command's own name.
@@ -235,7 +244,8 @@ extension Modem {
             if !isLast { socket.hasData = true }
         default:
             if case .nothingWaits = reason { return }
-            guard traits.refusesReadsOfClosedLinks, !socket.isPeerDone else { return }
+            // Else the next poll asks again.
+            guard traits.refusesReadsOfClosedLinks, !socket.isPeerDone, error?.isOfClosedLink == true else { return }
             // There was no notice of it.
             peerClosed(socket.link)
             socket.hasData = false
@@ -342,6 +352,15 @@ extension Modem {
 }
 
 extension ATError {
+    /// Whether a read that fails with it says that there is no such link: no reason, "operation not allowed", or Quectel's "socket closed".
+    fileprivate var isOfClosedLink: Bool {
+        switch self {
+        case .refused: true
+        case .equipment(let code): code == 3 || code == 567 || code == -1
+        default: false
+        }
+    }
+
     /// Whether it says that the modem has lost its data connection (3GPP 27.007, 9.2: no network service, network timeout, no GPRS).
     fileprivate var isOfDetachedModem: Bool {
         switch self {
