@@ -171,7 +171,8 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CPahoScript", "MQTTScenarios",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CcJSON", "CPahoScript",
+                "MQTTScenarios",
                 "socket-server", "mqtt-survivor",
             ],
             swiftSettings: hosted

@@ -3,9 +3,17 @@ internal import SAL
 
 /// How an engine finds back to a modem whose answers no longer fit its commands, or that no longer answers.
 ///
-/// The rungs, each followed by up to three `AT`: nothing; the escape; filler for a payload that the modem may wait for; the
-/// command that restarts the modem; its reset line; and then the same again after a pause that grows.
+/// The rungs, most followed by up to three `AT`: nothing; the escape; the end of a data mode, or filler for a payload that the modem may
+/// wait for; the command that restarts the modem; its reset line; and then the same again after a pause that grows.
 extension ATEngine {
+    /// What was tried last.
+    enum Rung: UInt8 {
+        case nothing, escape, silence, hangUp, hangUpSent, reset, hardwareReset
+
+        /// Whether no `AT` follows.
+        var isSilent: Bool { self == .silence || self == .hangUp }
+    }
+
     /// Finds out whether the modem answers, from the lowest rung on: at the start, and after a restart.
     mutating func resynchronize(at now: Duration) {
         forgetInput()
@@ -18,7 +26,7 @@ extension ATEngine {
 
     /// Waits for late results to pass.
     mutating func startDrain() {
-        (rung, tries, busyCount) = (0, 0, 0)
+        (rung, tries, busyCount) = (.nothing, 0, 0)
         phase = .drain
         wait(1_000)
     }
@@ -26,19 +34,30 @@ extension ATEngine {
     /// Acts on a ``deadline`` that has passed; call it again until it returns `nil`.
     mutating func handleTimeout(at now: Duration) -> ATEvent? {
         guard isDue(at: now) else { return nil }
-        if payloadLeft > 0 { return damage() }
+        // A pause is over although payload is on its way.
+        if payloadLeft > 0, phase != .rest, phase != .prompted, phase != .pause { return damage() }
         switch phase {
         case .idle: deadline = Self.never
+        case .rest:
+            phase = .idle
+            payloadLeft > 0 ? wait(1_000) : (deadline = Self.never)
+        case .prompted:
+            phase = .payload
+            wait(command.timeout)
+            return .prompt
         case .command, .prompt, .payload:
             counters.timeouts += 1
             timeoutsInARow += 1
             doubtfulBytes = command.payloadBytes
+            // A modem that waits for payload would take commands for it.
+            let mayWait = phase == .prompt && !isWithoutHangUp
             startDrain()
             // What had not been written yet must not follow later.
             outgoing.removeAll()
+            if mayWait { climb() }
             return .finished(.timedOut)
         case .pause: sendLine()
-        case .drain: probe()
+        case .drain: if rung.isSilent { return climb() } else { probe() }
         case .probe:
             if results == 1 {
                 phase = .idle
@@ -47,8 +66,8 @@ extension ATEngine {
                 if timeoutsInARow < 3 { return .recovered }
                 // It answers, but does not do what it is told.
                 timeoutsInARow = 0
-                rung = 2
-            } else if tries < 3 {
+                rung = .hangUpSent
+            } else if tries < (rung == .escape ? max(3, traits.bootTries) : 3) {
                 probe()
                 return nil
             }
@@ -56,6 +75,8 @@ extension ATEngine {
         }
         return nil
     }
+
+    private var isWithoutHangUp: Bool { traits.hangUp.utf8CodeUnitCount == 0 }
 
     private mutating func probe() {
         command = ATCommand()
@@ -67,34 +88,52 @@ extension ATEngine {
         wait(500)
     }
 
+    @discardableResult
     private mutating func climb() -> ATEvent? {
-        rung += 1
         tries = 0
         phase = .drain
-        var event: ATEvent?
-        var pause = 1_100
-        if rung == 2 && doubtfulBytes == 0 { rung = 3 }
         switch rung {
-        case 1: send(dialect.escape)
-        case 2:
+        case .nothing:
+            rung = .escape
+            send(traits.escape)
+            wait(1_100)
+        case .escape:
+            guard isWithoutHangUp else {
+                rung = .silence
+                wait(1_100)
+                break
+            }
+            // ESP-AT, which may wait for payload: it is given some.
+            rung = .hangUpSent
+            guard doubtfulBytes > 0 else { return climb() }
             for _ in 0...doubtfulBytes { send("\r") }
             send("\n")
             doubtfulBytes = 0
-        case 3:
-            send(dialect.reset)
-            event = .resetting
-            pause = 5_000
-        case 4:
-            event = .needsHardwareReset
-            pause = 3_000
-        default:
-            event = .failed
-            rung = 0
-            pause = 5_000 << min(failures, 3)
+            wait(1_100)
+        case .silence:
+            rung = .hangUp
+            send(traits.hangUp)
+            wait(1_100)
+        case .hangUp:
+            rung = .hangUpSent
+            send("ATH\r")
+            wait(500)
+        case .hangUpSent:
+            rung = .reset
+            send(traits.reset)
+            wait(5_000)
+            return .resetting
+        case .reset:
+            rung = .hardwareReset
+            wait(3_000)
+            return .needsHardwareReset
+        case .hardwareReset:
+            rung = .nothing
+            wait(5_000 << min(failures, 3))
             failures += 1
+            return .failed
         }
-        wait(pause)
-        return event
+        return nil
     }
 
     private mutating func send(_ text: StaticString) {

@@ -9,8 +9,10 @@ internal import SAL
 struct ATEngine: ~Copyable {
     enum Phase: UInt8 {
         case idle
-        /// A command waits for its result, for its prompt, or for the result of its payload.
-        case command, prompt, payload
+        /// A command waits for its result, for its prompt, for the end of the pause behind that, or for the result of its payload.
+        case command, prompt, prompted, payload
+        /// The modem is left alone for a moment after a result.
+        case rest
         /// `busy`: the command is repeated after a pause.
         case pause
         /// Results are dropped for a while, and then `AT` is tried.
@@ -21,21 +23,23 @@ struct ATEngine: ~Copyable {
 
     private static let finals: StaticString = """
         OK
-        SEND OK
         ERROR
         FAIL
-        SEND FAIL
+        COMMAND NOT SUPPORT
+        TOO MANY PARAMETERS
+        MODEM ERROR:*
         busy p...
         busy s...
         +CME ERROR:#
-        +CME ERROR: #
         +CME ERROR:*
         +CMS ERROR:#
-        +CMS ERROR: #
         +CMS ERROR:*
         """
 
     private enum Echo: UInt8 { case unknown, refused, off }
+
+    /// More than any modem gives at once.
+    private static var maximumPayloadBytes: Int { 8_192 }
 
     /// A time that does not come.
     static var never: Duration { .seconds(1 << 30) }
@@ -43,22 +47,39 @@ struct ATEngine: ~Copyable {
     var phase = Phase.idle
     private var isLineOver = false
     private var isOverlong = false
+    /// The line stands right behind data: unless it is something known, that was longer than announced.
+    private(set) var isGlued = false
+    private var isBehindPayload = false
+    /// What stands behind a payload up to the end of its line says nothing.
+    private var isTail = false
     private var echo = Echo.unknown
     private var hasEchoed = false
     /// The line that the last event is about.
     private(set) var line: [UInt8] = []
     /// The link whose payload is due, negative for that of the read in flight.
     private(set) var payloadLink = 0
+    /// Who has sent the datagram that is the payload, if the modem says so.
+    private(set) var payloadSender: SocketAddress?
     /// The length of the current payload, and how much of it is still to come.
     private(set) var payloadBytes = 0
     private(set) var payloadLeft = 0
+    /// The payload is of hexadecimal digits; of its length is only known that it ends with the line.
+    private var isPayloadOfDigits = false
+    private var endsPayloadWithLine = false
+    private var digit: UInt8?
+    /// Bytes of a payload that came as digits.
+    private(set) var decoded: [UInt8] = []
     var command = ATCommand()
+    /// What the command in flight still needs to succeed, and how it has failed already.
+    private var needsOK = false
+    private var needsNotice = false
+    private var failure: ATError?
     /// How many commands were started.
     private(set) var serial = 0
     var busyCount = 0
 
     // The ladder of recovery; see ATEngine+Recovery.swift.
-    var rung = 0
+    var rung = Rung.nothing
     var tries = 0
     var results = 0
     var failures = 0
@@ -67,6 +88,7 @@ struct ATEngine: ~Copyable {
     var doubtfulBytes = 0
 
     let dialect: any ATDialect
+    let traits: ATTraits
     private let maximumLineBytes: Int
     /// The bytes to send.
     var outgoing = ByteQueue()
@@ -79,6 +101,7 @@ struct ATEngine: ~Copyable {
     /// An engine that drops lines longer than `maximumLineBytes`.
     init(dialect: any ATDialect, maximumLineBytes: Int) {
         self.dialect = dialect
+        traits = dialect.traits
         self.maximumLineBytes = maximumLineBytes
     }
 
@@ -99,13 +122,19 @@ struct ATEngine: ~Copyable {
     mutating func sendLine() {
         write(command.line)
         phase = command.payloadBytes > 0 ? .prompt : .command
-        wait(command.timeout)
+        needsOK = command.ending != .notice
+        needsNotice = command.ending != .ok
+        failure = nil
+        waitForAnswer()
     }
+
+    /// A prompt comes within seconds, however long the result of its payload may take.
+    private mutating func waitForAnswer() { wait(phase == .prompt ? min(command.timeout, 5_000) : command.timeout) }
 
     /// Sends a line and its terminator.
     mutating func write(_ line: [UInt8]) {
         var bytes = line
-        bytes.append("\r\n")
+        bytes.append(traits.terminator)
         outgoing.append(bytes.span)
         hasEchoed = false
     }
@@ -122,8 +151,8 @@ struct ATEngine: ~Copyable {
         outgoing.removeFirst(count)
         self.now = now
         switch phase {
-        case .command, .prompt, .payload: if outgoing.isEmpty { wait(command.timeout) }
-        case .idle, .pause, .drain, .probe: break
+        case .command, .prompt, .payload: if outgoing.isEmpty { waitForAnswer() }
+        case .idle, .rest, .prompted, .pause, .drain, .probe: break
         }
     }
 
@@ -139,7 +168,7 @@ struct ATEngine: ~Copyable {
     mutating func forgetInput() {
         payloadLeft = 0
         isLineOver = true
-        isOverlong = false
+        (isOverlong, isTail, isBehindPayload) = (false, false, false)
         echo = .unknown
     }
 
@@ -150,11 +179,15 @@ struct ATEngine: ~Copyable {
         self.now = now
         while position < bytes.count {
             if payloadLeft > 0 {
+                if isPayloadOfDigits {
+                    if let event = decode(bytes, from: &position) { return event }
+                    continue
+                }
                 let start = position
                 let count = min(payloadLeft, bytes.count - start)
                 payloadLeft -= count
                 position += count
-                if phase == .idle { payloadLeft > 0 ? wait(1_000) : (deadline = Self.never) }
+                tookPayload()
                 return .payload(start: start, count: count)
             }
             let byte = bytes[position]
@@ -164,13 +197,53 @@ struct ATEngine: ~Copyable {
         return nil
     }
 
+    private mutating func tookPayload() {
+        if phase == .idle { payloadLeft > 0 ? wait(1_000) : (deadline = Self.never) }
+    }
+
+    /// Takes hexadecimal digits.
+    private mutating func decode(_ bytes: Span<UInt8>, from position: inout Int) -> ATEvent? {
+        decoded.clear()
+        while position < bytes.count, payloadLeft > 0 {
+            let value: UInt8
+            switch bytes[position] {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = bytes[position] - 0x30
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): value = bytes[position] - 0x37
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): value = bytes[position] - 0x57
+            default:
+                guard digit == nil, endsPayloadWithLine else { return damage() }
+                payloadLeft = 0
+                continue
+            }
+            position += 1
+            guard let high = digit else {
+                digit = value
+                continue
+            }
+            digit = nil
+            decoded.append(high << 4 | value)
+            payloadLeft -= 1
+        }
+        tookPayload()
+        return decoded.isEmpty && payloadLeft > 0 ? nil : .decoded
+    }
+
     private mutating func receive(_ byte: UInt8) -> ATEvent? {
         if isLineOver {
             line.clear()
             isLineOver = false
+            let isBehind = isBehindPayload
+            isBehindPayload = false
+            isGlued = isBehind && byte != UInt8(ascii: "\r") && byte != UInt8(ascii: "\n")
+            // Data in quotes ends with one.
+            if isBehind, isTail, !isPayloadOfDigits, byte != UInt8(ascii: "\"") { return damage() }
         }
         if byte == UInt8(ascii: "\n") {
             isLineOver = true
+            if isTail {
+                isTail = false
+                return nil
+            }
             if isOverlong {
                 isOverlong = false
                 counters.overlongLines += 1
@@ -179,32 +252,57 @@ struct ATEngine: ~Copyable {
             while line.last == UInt8(ascii: "\r") { line.removeLast() }
             return line.isEmpty ? nil : lineEvent()
         }
-        if line.isEmpty {
-            // Filler between lines, noise at power-up, and the space behind a prompt start no line.
-            if byte <= 0x20 { return nil }
-            if byte == UInt8(ascii: ">"), phase == .prompt {
-                phase = .payload
-                wait(command.timeout)
-                return .prompt
-            }
+        if byte == traits.prompt, phase == .prompt, line.isEmpty || isEchoed {
+            line.clear()
+            phase = traits.promptPause > 0 ? .prompted : .payload
+            wait(traits.promptPause > 0 ? traits.promptPause : command.timeout)
+            return phase == .payload ? .prompt : nil
         }
-        if isOverlong { return nil }
+        // Filler between lines, noise at power-up, and the space behind a prompt start no line.
+        if line.isEmpty && byte <= 0x20 || isOverlong || isTail { return nil }
         if line.count >= maximumLineBytes {
             isOverlong = true
             return nil
         }
         line.append(byte)
-        guard byte == UInt8(ascii: ":") || byte == UInt8(ascii: ","), line[0] == UInt8(ascii: "+") else { return nil }
-        switch dialect.header(line.span) {
+        switch byte {
+        case UInt8(ascii: ":"), UInt8(ascii: ","), UInt8(ascii: "\""):
+            return take(dialect.header(line.span, isOver: false))
+        default: return nil
+        }
+    }
+
+    /// The payload that a header announces begins.
+    private mutating func take(_ header: ATHeader) -> ATEvent? {
+        (isPayloadOfDigits, endsPayloadWithLine, digit) = (false, false, nil)
+        switch header {
         case .none: return nil
-        case .payload(let link, let count):
-            (payloadLink, payloadBytes, payloadLeft) = (link, count, count)
-            isLineOver = true
-            if phase == .idle && count > 0 { wait(1_000) }
-            return count > 0 ? nil : .payload(start: 0, count: 0)
-        case .malformed:
-            isOverlong = true
+        case .payload(let link, let count, let sender):
+            (payloadLink, payloadBytes) = (link, count)
+            payloadSender = sender.flatMap { address(of: $0) }
+        case .digits(let link, let count, let sender):
+            (payloadLink, payloadBytes) = (link, count ?? Self.maximumPayloadBytes)
+            payloadSender = sender.flatMap { address(of: $0) }
+            (isPayloadOfDigits, endsPayloadWithLine) = (true, count == nil)
+        case .malformed: payloadBytes = -1
+        }
+        guard payloadBytes >= 0, payloadBytes <= Self.maximumPayloadBytes else {
+            isOverlong = !isLineOver
             return damage()
+        }
+        isBehindPayload = traits.framesLines
+        isTail = !isLineOver && (isPayloadOfDigits || line.last == UInt8(ascii: "\""))
+        isLineOver = true
+        payloadLeft = payloadBytes
+        guard payloadLeft > 0 else { return .payload(start: 0, count: 0) }
+        if phase == .idle { wait(1_000) }
+        return nil
+    }
+
+    private func address(of sender: ATSender) -> SocketAddress? {
+        let address = line.span.extracting(sender.address)
+        return IPAddress(ipv4: address).map {
+            SocketAddress(address: $0, port: UInt16(truncatingIfNeeded: sender.port))
         }
     }
 
@@ -217,52 +315,59 @@ struct ATEngine: ~Copyable {
     }
 
     private mutating func lineEvent() -> ATEvent? {
-        if phase != .idle, isEcho {
+        if phase != .idle, isEchoed {
             hasEchoed = true
             return echo == .off ? .restarted : nil
         }
+        let header = dialect.header(line.span, isOver: true)
+        guard case .none = header else { return take(header) }
 
         let match = ATMatch(line.span, in: Self.finals)
         let error: ATError?
         switch match.index {
-        case 0, 1: error = nil
-        case 2, 3: error = .refused
-        case 4: error = .sendFailed
-        case 5, 6: error = .busy
-        case 7, 8: error = .equipment(code: Int32(truncatingIfNeeded: match.second))
+        case 0: error = nil
+        case 1...5: error = .refused
+        case 6, 7: error = .busy
+        case 8: error = .equipment(code: Int32(truncatingIfNeeded: match[0]))
         case 9: error = .equipment(code: -1)
-        case 10, 11: error = .messaging(code: Int32(truncatingIfNeeded: match.second))
-        case 12: error = .messaging(code: -1)
+        case 10: error = .messaging(code: Int32(truncatingIfNeeded: match[0]))
+        case 11: error = .messaging(code: -1)
         default: return .line
         }
-        return result(error, isOK: match.index == 0)
+        return result(error)
     }
 
-    private var isEcho: Bool {
-        guard line.count == command.line.count else { return false }
-        for index in 0..<line.count where line[index] != command.line[index] { return false }
+    /// Whether the line is the command in flight, perhaps with its terminator.
+    private var isEchoed: Bool {
+        var end = line.count
+        while end > 0, line[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+        guard end == command.line.count else { return false }
+        for index in 0..<end where line[index] != command.line[index] { return false }
         return true
     }
 
     /// A line that is, as a whole, a final result of some command.
-    private mutating func result(_ error: ATError?, isOK: Bool) -> ATEvent? {
+    private mutating func result(_ error: ATError?) -> ATEvent? {
         switch phase {
-        case .command, .prompt, .payload:
-            if error == .busy {
-                // In the payload it answers bytes beyond it.
-                if phase != .payload { pause() }
-                return busyCount > 20 ? finish(.busy) : nil
-            }
-            let isResult: Bool
+        case .command, .prompt, .prompted, .payload:
             switch error {
-            // `SEND OK` ends a payload, and `OK` anything else; but before a prompt it is no result.
+            case .busy:
+                // In the payload it answers bytes beyond it.
+                if phase != .payload { pause(500) }
+                return busyCount > 20 ? finish(.busy) : nil
+            // SIM busy.
+            case .equipment(14) where command.isRepeatable && busyCount < 10:
+                pause(1_000)
+                return nil
             case nil:
-                if phase == .prompt && isOK { return nil }
-                isResult = phase == (isOK ? .command : .payload)
-            case .sendFailed: isResult = phase == .payload
-            default: isResult = true
+                // Before a prompt it is no result.
+                if phase == .prompt || phase == .prompted { return nil }
+                if needsOK {
+                    needsOK = false
+                    return finishIfComplete()
+                }
+            default: return finish(failure ?? error)
             }
-            if isResult { return finish(error) }
         case .pause:
             if error == .busy { return nil }
             // The earlier command, for which the modem was busy, is over.
@@ -273,28 +378,44 @@ struct ATEngine: ~Copyable {
                 tries = 0
                 return nil
             }
-            if isOK {
+            if error == nil {
                 results += 1
                 // A second one would be of an earlier command.
                 wait(100)
                 return nil
             }
-        case .idle, .drain: break
+        case .idle, .rest, .drain: break
         }
         if error != .busy { counters.lateResults += 1 }
         return nil
     }
 
-    private mutating func pause() {
+    /// The dialect has found the result in ``line`` that it knows for the command in flight.
+    mutating func notice(_ error: ATError?) -> ATEvent? {
+        switch phase {
+        case .command, .payload:
+            guard needsNotice else { break }
+            failure = error
+            needsNotice = false
+            return finishIfComplete()
+        case .idle, .rest, .prompt, .prompted, .pause, .drain, .probe: break
+        }
+        counters.lateResults += 1
+        return nil
+    }
+
+    private mutating func finishIfComplete() -> ATEvent? { needsOK || needsNotice ? nil : finish(failure) }
+
+    private mutating func pause(_ milliseconds: Int) {
         busyCount += 1
         counters.busyRepeats += 1
         phase = .pause
-        wait(500)
+        wait(milliseconds)
     }
 
     private mutating func finish(_ error: ATError?) -> ATEvent {
-        phase = .idle
-        deadline = Self.never
+        phase = traits.resultPause > 0 ? .rest : .idle
+        traits.resultPause > 0 ? wait(traits.resultPause) : (deadline = Self.never)
         timeoutsInARow = 0
         if command.line.span.isLine("ATE0") {
             echo = .refused

@@ -25,6 +25,14 @@ public enum ATError: Error, Equatable, Sendable {
     case deviceRestarted
     /// The wireless network could not be joined: 1 timeout, 2 wrong password, 3 no such network, 4 other.
     case joinFailed(code: Int32)
+    /// The SIM wants its PIN, and the configuration has none, or the wrong one: it is not tried again, since three errors lock the SIM.
+    case pinRequired
+    /// The SIM is locked in a way that only its operator can undo, such as by its PUK.
+    case simLocked
+    /// The cellular network refuses this SIM, or this device.
+    case registrationDenied
+    /// The cellular network gives no data connection; access point name, user or password may be wrong.
+    case noDataConnection
     /// The modem answers nothing, whatever is tried. It is tried again.
     case notResponding
 }

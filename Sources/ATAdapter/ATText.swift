@@ -1,16 +1,21 @@
 internal import Kernel
 
-/// Reading and writing the lines of a modem by tables, one pattern or template a line: all on bytes, nothing trusted.
+/// Reading the lines of a modem by tables, one pattern a line: all on bytes, nothing trusted.
 ///
-/// In a pattern `#` stands for a decimal number, and `*` at its end for anything.
+/// In a pattern `#` stands for a decimal number, `%` for a string, in quotes or bare up to a comma, and `*` at its end for anything.
+/// Modems disagree about spaces behind colons and commas and at the ends of lines: they are skipped.
 struct ATMatch {
     /// Which pattern of the table it is, counted from 0; -1 for none.
-    var index = -1
+    private(set) var index = -1
     /// Where the line goes on behind what is matched.
-    var position = 0
-    /// The numbers in the line.
-    var first = 0
-    var second = 0
+    private(set) var position = 0
+    /// Where the last string is, without its quotes.
+    private(set) var string = 0..<0
+    private var numbers = InlineArray<4, Int>(repeating: 0)
+    private var count = 0
+
+    /// The numbers of the line, counted from 0; 0 beyond the last.
+    subscript(number: Int) -> Int { number < count ? numbers[number] : 0 }
 
     /// Finds the first pattern of `table` that `line` matches as a whole.
     init(_ line: Span<UInt8>, in table: StaticString) {
@@ -28,23 +33,37 @@ struct ATMatch {
 
     private mutating func matches(_ line: Span<UInt8>, _ table: StaticString, _ start: Int) -> Bool {
         position = 0
+        count = 0
         var offset = start
         while offset < table.utf8CodeUnitCount {
             let byte = table.byte(offset)
             offset += 1
             switch byte {
-            case UInt8(ascii: "\n"): return position == line.count
+            case UInt8(ascii: "\n"): return isAtEnd(line)
             case UInt8(ascii: "*"): return true
+            case UInt8(ascii: "%"):
+                guard let string = line.string(at: &position) else { return false }
+                self.string = string
             case UInt8(ascii: "#"):
-                guard let number = line.number(at: &position) else { return false }
-                first = second
-                second = number
+                guard let number = line.number(at: &position), count < 4 else { return false }
+                numbers[count] = number
+                count += 1
             default:
                 guard position < line.count, line[position] == byte else { return false }
                 position += 1
+                if byte == UInt8(ascii: ":") || byte == UInt8(ascii: ",") { skipSpaces(line) }
             }
         }
+        return isAtEnd(line)
+    }
+
+    private mutating func isAtEnd(_ line: Span<UInt8>) -> Bool {
+        skipSpaces(line)
         return position == line.count
+    }
+
+    private mutating func skipSpaces(_ line: Span<UInt8>) {
+        while position < line.count, line[position] == UInt8(ascii: " ") { position += 1 }
     }
 }
 
@@ -63,8 +82,9 @@ extension Span<UInt8> {
     /// Whether the line is exactly `text`.
     func isLine(_ text: StaticString) -> Bool { ATMatch(self, in: text).index == 0 }
 
-    /// The decimal number at `position`, which moves behind it; `nil` without a digit there, or if it has over nine.
+    /// The decimal number at `position`, perhaps behind spaces, which moves behind it; `nil` without a digit there, or if it has over nine.
     func number(at position: inout Int) -> Int? {
+        while position < count, self[position] == UInt8(ascii: " ") { position += 1 }
         let isNegative = position < count && self[position] == UInt8(ascii: "-")
         if isNegative { position += 1 }
         let start = position
@@ -77,6 +97,21 @@ extension Span<UInt8> {
         guard position > start else { return nil }
         return isNegative ? -value : value
     }
+
+    /// Where the string at `position` is, which moves behind it: in quotes, or up to the next comma.
+    func string(at position: inout Int) -> Range<Int>? {
+        let quote = UInt8(ascii: "\"")
+        let isQuoted = position < count && self[position] == quote
+        if isQuoted { position += 1 }
+        let start = position
+        while position < count, self[position] != (isQuoted ? quote : UInt8(ascii: ",")) { position += 1 }
+        let end = position
+        if isQuoted {
+            guard position < count else { return nil }
+            position += 1
+        }
+        return start..<end
+    }
 }
 
 extension [UInt8] {
@@ -85,16 +120,24 @@ extension [UInt8] {
         append(0x30 + UInt8(truncatingIfNeeded: number % 10))
     }
 
-    /// Appends a string parameter; what `escapes` holds gets a backslash before it.
-    mutating func append(quoted text: [UInt8]) {
+    /// Appends a string parameter. Cellular modems have no escapes, so that their strings cannot hold quotes.
+    mutating func append(quoted text: [UInt8], escaping: Bool) {
         append(UInt8(ascii: "\""))
         for byte in text {
             switch byte {
-            case UInt8(ascii: "\\"), UInt8(ascii: ","), UInt8(ascii: "\""): append(UInt8(ascii: "\\"))
+            case UInt8(ascii: "\\"), UInt8(ascii: ","), UInt8(ascii: "\""):
+                if escaping { append(UInt8(ascii: "\\")) }
             default: break
             }
             append(byte)
         }
         append(UInt8(ascii: "\""))
+    }
+
+    /// Appends two hexadecimal digits for each byte.
+    mutating func append(hexadecimal bytes: Span<UInt8>) {
+        for index in bytes.indices {
+            for digit in [bytes[index] >> 4, bytes[index] & 15] { append(digit < 10 ? 0x30 + digit : 0x37 + digit) }
+        }
     }
 }

@@ -58,17 +58,22 @@ extension Modem {
     func attachStepEnded(_ step: Int, _ error: ATError?) {
         // Meanwhile the bring-up may have begun anew.
         guard attachStep == step else { return }
-        let isSearching = reason == .noNetwork
-        if dialect.attachStepEnded(step, isSuccess: error == nil), !isSearching {
-            attachStep = step + 1
-            return
+        switch dialect.attachStepEnded(step, error, isOptional: attachIsOptional) {
+        case .next: attachStep = step + 1
+        case .jump(let step, let milliseconds):
+            attachFailures = 0
+            attachStep = step
+            resumesAt = time(after: milliseconds)
+        case .failed(let error): attachFailed(error)
         }
-        // 1 s, then twice as long each time, up to 32 s; a modem that looks for its network by itself is asked every second.
+    }
+
+    /// The bring-up begins anew after 1 s, then after twice as long each time, up to 32 s.
+    private func attachFailed(_ error: ATError) {
         attachStep = 0
-        attachFailures = isSearching ? 0 : min(attachFailures + 1, 6)
-        resumesAt = time(after: isSearching ? 1_000 : 500 << attachFailures)
-        let problem = joinCode.map { ATError.joinFailed(code: $0) } ?? error
-        if let problem, !isSearching { change(to: .failed(problem)) }
+        attachFailures = min(attachFailures + 1, 6)
+        resumesAt = time(after: 500 << attachFailures)
+        change(to: .failed(error))
     }
 
     // MARK: The next command
@@ -78,7 +83,8 @@ extension Modem {
         guard engine.isIdle else { return }
         if attachStep >= 0 {
             guard isDue(resumesAt) else { return }
-            if start(ATRequest(kind: .attach, count: attachStep), nil) { return change(to: .searching) }
+            while template(for: ATRequest(kind: .attach, step: attachStep))?.utf8CodeUnitCount == 0 { attachStep += 1 }
+            if start(ATRequest(kind: .attach, step: attachStep), nil) { return change(to: .searching) }
             attachStep = -1
             attachFailures = 0
             change(to: .attached)
@@ -99,17 +105,24 @@ extension Modem {
     private func startWork(_ work: Int) -> Bool {
         if work == 2 { return startOpening() }
         if work == 3 { return startQuery() }
-        for offset in 1...dialect.linkCount {
-            guard let socket = socket(at: (lastLink &+ offset) % dialect.linkCount), socket.phase == .open else {
-                continue
-            }
-            var request = ATRequest(kind: .read, count: configuration.readChunkBytes)
+        for offset in 1...traits.links.count {
+            guard let socket = socket(at: link(after: offset)), socket.phase == .open else { continue }
+            var request = ATRequest(kind: .read, isDatagram: socket.isDatagram)
             if work == 0 {
                 guard dialect.isPassive, socket.hasData, socket.isReceiving, socket.untaken.isEmpty else { continue }
-                readBytes = 0
+                // Of a datagram the modem may drop what is not read.
+                request.count = socket.isDatagram ? max(traits.readBytes, socket.announcedBytes) : streamReadBytes
+                socket.announcedBytes = 0
+                readBuffer = []
+                isReadDamaged = false
+                socket.hasData = false
+                socket.isReading = true
             } else {
-                request = ATRequest(kind: .send, count: socket.chunkBytes)
-                if request.count == 0 || socket.isPeerDone { continue }
+                request.kind = .send
+                request.count = socket.chunkBytes
+                if request.count == 0 || socket.isPeerDone || !isDue(socket.resendsAt) { continue }
+                wasGivenPayload = traits.sendsDigits
+                acceptedBytes = nil
             }
             lastLink = socket.link
             return start(request, socket)
@@ -117,23 +130,54 @@ extension Modem {
         return false
     }
 
+    private var streamReadBytes: Int { min(traits.readBytes, configuration.readChunkBytes) }
+
+    /// The link `offset` places behind the one that had its turn last.
+    private func link(after offset: Int) -> Int {
+        let first = traits.links.lowerBound
+        return first + (lastLink - first + offset) % traits.links.count
+    }
+
     private func startOpening() -> Bool {
+        if let socket = firstSocket(where: { $0.isStepDue && $0.phase == .opening }) { return startStep(socket) }
         guard let socket = firstSocket(where: { $0.phase == .waiting }) else { return false }
         if socket.needsAddress { return start(ATRequest(kind: .resolve), socket) }
+        guard socket.wantsLink else {
+            socket.end(nil)
+            return startOpening()
+        }
+        (socket.openStep, socket.openNotice, socket.opensUntil) = (0, nil, nil)
+        if traits.choosesLinks {
+            guard traits.links.contains(where: { self.socket(at: $0) == nil }) else { return false }
+            socket.link = -1
+            return startStep(socket)
+        }
         // The number that was used the longest time ago comes first.
         var isResting = false
-        for offset in 1...dialect.linkCount {
-            let link = (lastLink &+ offset) % dialect.linkCount
+        for offset in 1...traits.links.count {
+            let link = link(after: offset)
             if let other = self.socket(at: link) {
                 if other.phase == .resting { isResting = true }
                 continue
             }
-            socket.phase = .opening
             socket.link = link
             lastLink = link
-            return start(ATRequest(kind: socket.isDatagram ? .openDatagrams : .openStream), socket)
+            return startStep(socket)
         }
         return isResting && start(ATRequest(kind: .rest), nil)
+    }
+
+    private func startStep(_ socket: ModemSocket) -> Bool {
+        socket.isStepDue = false
+        socket.phase = .opening
+        return start(openRequest(socket), socket)
+    }
+
+    private func openRequest(_ socket: ModemSocket) -> ATRequest {
+        var request = ATRequest(kind: .open, isDatagram: socket.isDatagram, step: socket.openStep)
+        // Another one each time: it goes on with each millisecond or so, without a division.
+        request.localPort = 49_152 + Int(truncatingIfNeeded: loop.now.attoseconds >> 50) & 0x3FFF
+        return request
     }
 
     private func startQuery() -> Bool {
@@ -148,21 +192,49 @@ extension Modem {
         }
         guard isDue(pollsAt) else { return false }
         pollsAt = ATEngine.never
-        return start(ATRequest(kind: .lengths), nil)
+        if traits.readsUntilEmpty {
+            var rest = firstSocket
+            while let socket = rest {
+                if socket.phase == .open { socket.hasData = dialect.isPassive }
+                rest = socket.next
+            }
+        }
+        if start(ATRequest(kind: .poll), nil) { return true }
+        isPolling = false
+        askForEndOfTurn()
+        return false
+    }
+
+    func template(for request: ATRequest) -> StaticString? {
+        request.kind == .rest ? "2!AT" : dialect.template(for: request, configuration)
     }
 
     /// Starts a command; returns whether the dialect has one.
     private func start(_ request: ATRequest, _ socket: ModemSocket?) -> Bool {
         var request = request
         request.link = socket?.link ?? 0
-        guard
-            let command = dialect.command(
-                for: request,
-                host: socket?.host ?? [],
-                port: socket?.port ?? 0,
-                configuration: configuration
-            )
-        else { return false }
+        guard let template = template(for: request) else { return false }
+        var command = ATCommand(
+            template: template,
+            request: request,
+            host: socket?.host ?? [],
+            port: socket?.port ?? 0,
+            escaping: traits.hasEscapes,
+            configuration: configuration
+        )
+        if request.kind == .attach {
+            attachIsOptional = command.isOptional
+            if let problem = command.problem(maximumBytes: traits.commandBytes) {
+                attachFailed(problem)
+                return true
+            }
+        } else if request.kind == .send, let socket {
+            if traits.sendsDigits {
+                socket.withChunk { command.line.append(hexadecimal: $0) }
+            } else {
+                command.payloadBytes = request.count
+            }
+        }
         start(request, socket, command)
         return true
     }
@@ -171,7 +243,6 @@ extension Modem {
         self.request = request
         requestSocket = socket
         reason = .none
-        joinCode = nil
         engine.start(command, at: loop.now)
     }
 }

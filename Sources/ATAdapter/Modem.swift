@@ -1,7 +1,7 @@
 public import Kernel
 public import SAL
 
-/// A modem with ESP-AT firmware as a `Network`.
+/// A modem as a `Network`.
 ///
 /// It sets the modem up, and again after the modem has restarted, has lost its network, or its serial line has come back.
 /// Sockets that are opened meanwhile wait up to their deadline. One command is in flight at a time, and sockets take turns,
@@ -27,7 +27,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public let loop: EventLoop
     private let timer: Timer
     private var serial: (any ByteStream)?
-    let dialect: any ATDialect = ESPAT()
+    let dialect: any ATDialect
+    let traits: ATTraits
     /// Who is told what the modem does; kept alive while it is set.
     public var handler: (any ModemHandler)?
     /// Tries to get a new serial line after the end of one.
@@ -45,17 +46,23 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var firstSocket: ModemSocket?
     var firstUserCommand: UserCommand?
     var answer: [UInt8] = []
-    /// How many bytes the read in flight has brought.
-    var readBytes = 0
+    /// What the read in flight has brought, from whom, and whether it cannot be right. It is given on when the modem has said `OK`.
+    var readBuffer: [UInt8] = []
+    var readSender: SocketAddress?
+    var isReadDamaged = false
+    /// How many bytes of the send in flight the modem says that it took; whether it was given any.
+    var acceptedBytes: Int?
+    var wasGivenPayload = false
     /// The next step of the bring-up; negative when it is done.
     var attachStep = 0
     var attachFailures = 0
+    /// The step in flight need not succeed.
+    var attachIsOptional = false
     /// Which command ended last.
     var finishedSerial = 0
     /// Which link, and which kind of work, had its turn last.
     var lastLink = 0
     var lastWork = 0
-    var joinCode: Int32?
     /// The signal strength in dBm when it was last asked for.
     public internal(set) var signal: Int?
     /// What the modem is doing.
@@ -69,10 +76,17 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     /// What went wrong so far.
     public var counters: ATCounters { engine.counters }
 
-    /// A modem on the serial line `serial`, which it sets up at once. Its limits are those of `configuration`.
-    public init(serial: any ByteStream, loop: EventLoop, configuration: ModemConfiguration = ModemConfiguration()) {
+    /// A modem on the serial line `serial`, which it sets up at once. Its limits are those of `configuration` and of the `driver`.
+    public init(
+        _ driver: ModemDriver = .espAT,
+        serial: any ByteStream,
+        loop: EventLoop,
+        configuration: ModemConfiguration = ModemConfiguration()
+    ) {
         self.loop = loop
         self.configuration = configuration
+        dialect = driver.makeDialect()
+        traits = dialect.traits
         engine = ATEngine(dialect: dialect, maximumLineBytes: configuration.lineBytes)
         timer = Timer(on: loop)
         turnEnd = EndOfTurn(on: loop)
@@ -113,14 +127,17 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     /// The modem's links, and the chunks of its configuration.
     public var capabilities: NetworkCapabilities {
         NetworkCapabilities(
-            maximumSockets: dialect.linkCount,
-            sendChunkBytes: configuration.sendChunkBytes,
-            datagramBytes: configuration.sendChunkBytes,
+            maximumSockets: traits.links.count,
+            sendChunkBytes: chunkBytes,
+            datagramBytes: datagramBytes,
             hasReceiveFlowControl: dialect.isPassive
         )
     }
 
-    /// Opens a TCP connection; the modem resolves names itself. While it opens, which may take long, the other sockets wait.
+    var chunkBytes: Int { min(configuration.sendChunkBytes, traits.sendBytes) }
+    var datagramBytes: Int { min(configuration.sendChunkBytes, traits.datagramBytes) }
+
+    /// Opens a TCP connection; the modem resolves names itself. While it opens, which may take long, the other sockets of some modems wait.
     public func connect(to endpoint: Endpoint, deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
         let stream = ModemStream(
             self,
@@ -152,11 +169,22 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         return socket
     }
 
+    /// Asks the modem for the address of a name, or takes the text of an address; tells `completion` the address, or why there is none,
+    /// at the latest at `deadline`.
+    public func resolve(
+        _ host: [UInt8],
+        deadline: Duration,
+        completion: @escaping (Result<IPAddress, SocketError>) -> Void
+    ) {
+        admit(ModemLookup(self, host: host, deadline: deadline, completion))
+    }
+
     private func admit(_ socket: ModemSocket) {
         var command = ATCommand()
-        command.line.append(quoted: socket.host)
+        command.line.append(quoted: socket.host, escaping: traits.hasEscapes)
         // The rest of the command takes less than 40 bytes; a name that does not fit is none.
-        if socket.host.isEmpty || command.problem(maximumBytes: dialect.maximumCommandBytes - 40) != nil {
+        let isUnquotable = !traits.hasEscapes && socket.host.contains(UInt8(ascii: "\""))
+        if socket.host.isEmpty || isUnquotable || command.problem(maximumBytes: traits.commandBytes - 40) != nil {
             socket.end(.nameNotFound)
         }
         var last = firstSocket
@@ -188,7 +216,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         completion: @escaping (Result<[UInt8], ATError>) -> Void
     ) throws(ATError) {
         let command = ATCommand(line: line, timeout: timeoutMilliseconds)
-        if let problem = command.problem(maximumBytes: dialect.maximumCommandBytes) { throw problem }
+        if let problem = command.problem(maximumBytes: traits.commandBytes) { throw problem }
         var last = firstUserCommand
         var count = last == nil ? 0 : 1
         while let next = last?.next {
@@ -265,6 +293,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
                 continue
             }
             if socket.hasDeadline { startTimer(at: socket.deadline) }
+            if let time = socket.opensUntil { startTimer(at: time) }
+            if socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
             previous = socket
         }
         guard serial != nil else { return }
@@ -287,9 +317,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     /// What a socket waits for that waits for a link.
     private var lack: SocketError {
         if attachStep >= 0 { return .noNetwork }
-        var link = 0
-        while link < dialect.linkCount, socket(at: link) != nil { link += 1 }
-        return link < dialect.linkCount ? .timedOut : .tooManySockets(code: 0)
+        for link in traits.links where socket(at: link) == nil { return .timedOut }
+        return .tooManySockets(code: 0)
     }
 
     /// Does for a socket what is due.
@@ -301,14 +330,16 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             socket.offerUntaken()
             socket.tellWritable()
         }
+        if let time = socket.opensUntil, isDue(time) { socket.end(.timedOut) }
+        if !socket.isEnded { tellSent(socket) }
         switch socket.phase {
         case .open:
-            if socket.isPeerDone, !socket.hasData, socket.untaken.isEmpty {
+            if socket.isPeerDone, !socket.hasData, !socket.isReading, socket.untaken.isEmpty {
                 socket.end(socket.error)
-                rest(socket)
+                if !traits.keepsClosedLinks { rest(socket) }
             } else if socket.isClosing, socket.outgoing.isEmpty {
                 socket.end(nil)
-            } else if dialect.isPassive, !isPolling {
+            } else if !isPolling {
                 isPolling = true
                 pollsAt = loop.now + configuration.pollInterval
             }
@@ -319,6 +350,13 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             socket.isTold = true
             socket.tellClosed()
         }
+        if socket.isEnded { tellSent(socket) }
+    }
+
+    private func tellSent(_ socket: ModemSocket) {
+        guard socket.outgoing.isEmpty, let sent = socket.sent else { return }
+        socket.sent = nil
+        sent()
     }
 
     func change(to state: ModemState) {

@@ -4,11 +4,21 @@ internal import Kernel
 public struct ModemConfiguration: Sendable {
     /// The wireless network to join: its name and password, as bytes; `nil` leaves the modem to the one it knows.
     public var accessPoint: (name: [UInt8], password: [UInt8])?
+    /// The PIN of the SIM, in digits, for a SIM that asks for it. A wrong one is tried once.
+    public var pin: [UInt8] = []
+    /// The access point name (APN) of a cellular network; empty leaves the modem to its own.
+    public var apn: [UInt8] = []
+    /// The user and the password that the access point wants, as bytes.
+    public var user: [UInt8] = []
+    /// See ``user``.
+    public var password: [UInt8] = []
+    /// How user and password are shown to the access point.
+    public var authentication = Authentication.none
     /// How many bytes wait to be sent, per socket, before a send takes less than it is given.
     public var sendBufferBytes = 16_384
-    /// The largest piece of one send command, and the largest datagram; ESP8266 takes 2,048.
+    /// The largest piece of one send command, and the largest datagram, if the modem takes as much; ESP8266 takes 2,048.
     public var sendChunkBytes = 2_048
-    /// The largest piece of one read command.
+    /// The largest piece of a stream that one read command asks for, if the modem gives as much.
     public var readChunkBytes = 2_048
     /// How many bytes a socket holds for a handler that takes nothing, and the longest datagram that arrives whole. Where
     /// the modem can be stopped, less than one read command is held; where it cannot, more ends the stream with an overflow.
@@ -21,6 +31,16 @@ public struct ModemConfiguration: Sendable {
     public var lineBytes = 512
     /// How often a quiet modem is asked what it holds, since it may have failed to tell.
     public var pollInterval: Duration = .seconds(5)
+
+    /// How a cellular network's access point authenticates its users (3GPP 27.007, 10.1.31).
+    public enum Authentication: UInt8, Sendable {
+        /// Not at all.
+        case none
+        /// PAP, in the clear.
+        case pap
+        /// CHAP.
+        case chap
+    }
 
     /// The defaults, for Linux; firmware wants smaller buffers.
     public init() {}

@@ -5,12 +5,7 @@ internal import SAL
 final class ModemDatagramSocket: ModemSocket, DatagramSocket {
     var handler: (any DatagramHandler)?
 
-    var maximumDatagramBytes: Int { modem.configuration.sendChunkBytes }
-
-    private var address: IPAddress? {
-        let host = self.host
-        return IPAddress(ipv4: host.span)
-    }
+    var maximumDatagramBytes: Int { modem.datagramBytes }
 
     override var needsAddress: Bool { address == nil }
 

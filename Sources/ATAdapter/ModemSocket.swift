@@ -33,6 +33,23 @@ class ModemSocket {
     final var restsAfter = 0
     /// The number belonged to somebody else: it is closed, and opened again.
     final var mustReopen = false
+    final var hasReopened = false
+    /// The next command of its opening, and whether it can be sent.
+    final var openStep = 0
+    final var isStepDue = false
+    /// The modem has taken the last of them and says later how it ended, at the latest then.
+    final var opensUntil: Duration?
+    /// What it has said about that already.
+    final var openNotice: ATNotice?
+    /// How long the datagram is that waits, if the modem has said so.
+    final var announcedBytes = 0
+    /// A read is in flight.
+    final var isReading = false
+    /// When a send that has taken nothing is repeated, and how often in a row it was.
+    final var resendsAt = Duration.zero
+    final var resends = 0
+    /// Told when all was sent, or never will be.
+    final var sent: (() -> Void)?
     /// Data waits in the modem.
     final var hasData = false
     /// The peer has ended the stream; what the modem still holds is read first.
@@ -59,7 +76,13 @@ class ModemSocket {
         self.deadline = deadline
     }
 
+    /// Whether `address` is that of the peer.
+    final func isPeer(_ other: SocketAddress) -> Bool { other.port == port && other.address == address }
+
     // What a stream and a datagram socket do each in their own way.
+
+    /// Whether it is more than a name to be resolved.
+    var wantsLink: Bool { true }
 
     func tellOpened() {}
     func tellWritable() {}
@@ -71,8 +94,20 @@ class ModemSocket {
     /// How many bytes of ``outgoing`` stand before a chunk.
     var headBytes: Int { 0 }
 
+    /// Calls `body` with the bytes that the next send command takes.
+    final func withChunk(_ body: (Span<UInt8>) -> Void) {
+        let (head, count) = (headBytes, chunkBytes)
+        outgoing.withSpan { body($0.extracting(head..<head + count)) }
+    }
+
     /// Whether the host's address must be known first, and is not.
-    var needsAddress: Bool { false }
+    var needsAddress: Bool { address == nil && !modem.traits.opensByName }
+
+    /// The host's address, once that is known.
+    final var address: IPAddress? {
+        let host = self.host
+        return IPAddress(ipv4: host.span)
+    }
 
     /// Whether the owner is still there and wants bytes.
     final var isReceiving: Bool { phase == .open && !isEnded && !isClosing }
@@ -97,7 +132,8 @@ class ModemSocket {
         self.error = error
         untaken = []
         outgoing.removeAll()
-        if phase == .open { phase = .closing }
+        if phase == .open || phase == .opening && (opensUntil != nil || isStepDue) { phase = .closing }
+        opensUntil = nil
         if phase == .waiting { phase = .gone }
         modem.askForEndOfTurn()
     }

@@ -21,7 +21,7 @@ final class ModemStream: ModemSocket, ByteStream {
         modem.askForEndOfTurn()
     }
 
-    override var chunkBytes: Int { min(outgoing.count, modem.configuration.sendChunkBytes) }
+    override var chunkBytes: Int { min(outgoing.count, modem.chunkBytes) }
 
     override func tellOpened() { handler?.opened() }
 
@@ -39,6 +39,7 @@ final class ModemStream: ModemSocket, ByteStream {
 
     /// Gives `bytes` to the handler, behind what it has not taken yet.
     override func deliver(_ bytes: Span<UInt8>, isLast: Bool) {
+        if bytes.isEmpty { return }
         let taken = untaken.isEmpty ? offer(bytes) : 0
         guard taken < bytes.count, isReceiving else { return }
         guard untaken.count + bytes.count - taken <= modem.receiveLimit else { return end(.overflow) }

@@ -13,10 +13,8 @@ final class JSONObject {
         pointer = bytes.withUnsafeBytes { raw in
             cJSON_ParseWithLength(raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
         }
-        guard cJSON_IsObject(pointer) != 0 else {
-            cJSON_Delete(pointer)
-            return nil
-        }
+        // What was parsed is freed by the end of this object, also of one that is none.
+        guard cJSON_IsObject(pointer) != 0 else { return nil }
     }
 
     deinit { cJSON_Delete(pointer) }
@@ -27,6 +25,7 @@ final class JSONObject {
         cJSON_AddItemToObject(pointer, name, cJSON_CreateDoubleArray(values, Int32(values.count)))
     }
 
+    func set(_ name: String, isTrue value: Bool) { _ = cJSON_AddBoolToObject(pointer, name, value ? 1 : 0) }
     func set(_ name: String, _ value: Int) { set(name, Double(value)) }
     func set(_ name: String, _ value: JSONObject) {
         cJSON_AddItemToObject(pointer, name, cJSON_Duplicate(value.pointer, 1))

@@ -3,6 +3,7 @@ internal import CLinux
 @main struct Apus {
     static let commands: [Command] = [
         demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, coapCommand, hubCommand, modemCommand,
+        modemScriptCommand,
     ]
 
     static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }
@@ -12,11 +13,14 @@ internal import CLinux
             Console.raw(overview)
             return arguments.isEmpty ? 2 : 0
         }
-        guard let command = commands.first(where: { $0.name == name }) else {
+        // A command may have a name of two words.
+        let longName = arguments.prefix(2).joined(separator: " ")
+        guard let command = commands.first(where: { $0.name == longName }) ?? commands.first(where: { $0.name == name })
+        else {
             Console.error("there is no command '\(name)'; 'apus --help' lists them")
             return 2
         }
-        let rest = Array(arguments.dropFirst())
+        let rest = Array(arguments.dropFirst(command.name == name ? 1 : 2))
         if let run = command.passesThrough { return run(rest) }
         if rest.contains("--help") {
             Console.raw(command.help)
@@ -25,10 +29,10 @@ internal import CLinux
         do {
             return try await command.run(try Arguments(rest, options: command.options))
         } catch let error as UsageError {
-            Console.error("\(error.message); see 'apus \(name) --help'")
+            Console.error("\(error.message); see 'apus \(command.name) --help'")
             return 2
         } catch {
-            if !rest.contains("--quiet") { Console.error("\(name): \(sentence(for: error))") }
+            if !rest.contains("--quiet") { Console.error("\(command.name): \(sentence(for: error))") }
             return 1
         }
     }

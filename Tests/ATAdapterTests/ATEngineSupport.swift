@@ -13,12 +13,14 @@ final class EngineBench {
     var isIdle: Bool { engine.isIdle }
     var counters: ATCounters { engine.counters }
 
-    init(maximumLineBytes: Int = 512) {
-        engine = ATEngine(dialect: ESPAT(), maximumLineBytes: maximumLineBytes)
+    init(_ dialect: any ATDialect = ESPAT(), maximumLineBytes: Int = 512) {
+        engine = ATEngine(dialect: dialect, maximumLineBytes: maximumLineBytes)
     }
 
     func start(_ line: String, timeout: Int = 5_000, payloadBytes: Int = 0) {
-        engine.start(ATCommand(line: Array(line.utf8), timeout: timeout, payloadBytes: payloadBytes), at: now)
+        var command = ATCommand(line: Array(line.utf8), timeout: timeout, payloadBytes: payloadBytes)
+        if payloadBytes > 0 { command.ending = .notice }
+        engine.start(command, at: now)
         flush()
     }
 
@@ -49,7 +51,11 @@ final class EngineBench {
 
     private func note(_ event: ATEvent, _ bytes: [UInt8]) {
         switch event {
-        case .line: log.append("line " + String(decoding: engine.line, as: UTF8.self))
+        case .line: noteLine()
+        case .decoded:
+            log.append(
+                "payload \(engine.payloadLink): " + engine.decoded.map { String($0, radix: 16) }.joined(separator: " ")
+            )
         case .payload(let start, let count):
             let text = bytes[start..<start + count].map { String($0, radix: 16) }.joined(separator: " ")
             let head = "payload \(engine.payloadLink):"
@@ -69,6 +75,19 @@ final class EngineBench {
         case .needsHardwareReset: log.append("needs reset")
         case .failed: log.append("given up")
         }
+    }
+
+    /// A line is logged, unless it is a result that the dialect knows.
+    private func noteLine() {
+        let error: ATError?
+        switch engine.dialect.notice(engine.line.span, during: ATRequest(kind: .send)) {
+        case .done: error = nil
+        case .failed: error = .sendFailed
+        default:
+            log.append("line " + String(decoding: engine.line, as: UTF8.self))
+            return
+        }
+        if let event = engine.notice(error) { note(event, []) }
     }
 
     /// Plays a transcript: the host's lines are sent as commands, and as payload after a prompt.

@@ -189,6 +189,62 @@ import Testing
         #expect(bench.log.last == "recovered")
     }
 
+    @Test func aPauseThatEndsInTheMiddleOfAPayloadDamagesNothing() {
+        let bench = EngineBench(BC26())
+        bench.start("AT+QISEND=0,2", payloadBytes: 2)
+        bench.receive("\r\n>\r\n+QIURC: \"recv\",1,4\r\nab")
+        bench.pass(milliseconds: 5)
+        bench.receive("cd\r\nSEND OK\r\n")
+        #expect(bench.log == ["payload 1: 61 62", "prompt", "payload 1: 63 64", "finished"])
+        let resting = EngineBench(UBlox())
+        resting.start("AT+USORD=0,4")
+        resting.receive("+USORD: 0,0,\"\"\r\nOK\r\n+USORD: 0,4,\"ab")
+        resting.pass(milliseconds: 900)
+        resting.receive("cd\"\r\n")
+        #expect(resting.isIdle && resting.counters.damagedPayloads == 0, "\(resting.log)")
+    }
+
+    @Test func whatIsGluedToDataIsNoLine() {
+        let bench = EngineBench(Quectel())
+        bench.start("AT+QIRD=0,1500")
+        bench.receive("\r\n+QIRD: 3\r\nabcdef\r\n")
+        let isGlued = bench.engine.isGlued
+        #expect(isGlued && bench.log.last == "line def")
+        bench.receive("\r\nOK\r\n")
+        // A result right behind data is one all the same.
+        bench.start("AT+QIRD=0,1500")
+        bench.receive("\r\n+QIRD: 3\r\nabcOK\r\n")
+        #expect(bench.log.last == "finished")
+        let quoted = EngineBench(UBlox())
+        quoted.start("AT+USORD=0,1024")
+        quoted.receive("\r\n+USORD: 0,3,\"abcd\"\r\n\r\nOK\r\n")
+        #expect(quoted.log == ["payload -1: 61 62 63", "damaged", "finished"])
+    }
+
+    @Test func digitsArePayloadToo() {
+        let bench = EngineBench(BC28())
+        bench.start("AT+NSORF=1,1358")
+        bench.receive("\r\n1,192.0.2.7,7000,5,4F4B0d0A")
+        bench.receive("2")
+        bench.receive("A,0\r\n\r\nOK\r\n")
+        #expect(bench.log.joined(separator: " ").hasSuffix("finished"))
+        #expect(
+            bench.log.dropLast().joined(separator: " ") == "payload -1: 4f 4b d a payload -1: 2a",
+            "\(bench.log)"
+        )
+        bench.start("AT+NSORF=1,1358")
+        bench.receive("\r\n1,192.0.2.7,7000,5,4FxB\r\nOK\r\n")
+        #expect(bench.counters.damagedPayloads == 1 && bench.isIdle)
+    }
+
+    @Test func aPromptMayStandBehindTheEcho() {
+        let bench = EngineBench(UBlox())
+        bench.start("AT+USOWR=0,2", payloadBytes: 2)
+        bench.receive("AT+USOWR=0,2\r@")
+        bench.pass(milliseconds: 50)
+        #expect(bench.log == ["prompt"])
+    }
+
     @Test func aPayloadIsNotCopied() {
         let bench = EngineBench()
         bench.receive("+IPD,0,8000:" + String(repeating: "x", count: 8_000))

@@ -135,6 +135,19 @@ import Testing
         #expect(probe.error == .reset(code: 0))
     }
 
+    @Test(arguments: [
+        // With a length that takes the result with it, and more than was asked for.
+        "+CIPRECVDATA:9,abc\r\nOK\r\n\r\nERROR\r\n", "+CIPRECVDATA:20,01234567890123456789\r\nOK\r\n",
+    ])
+    func dataWithAWrongLengthIsNotGivenOn(answer: String) {
+        let (bench, _, probe) = openBench { $0.readChunkBytes = 10 }
+        bench.stream.answer = { $0.hasPrefix("AT+CIPRECVDATA=") ? answer : nil }
+        bench.stream.say("\r\n+IPD,1,6\r\n")
+        #expect(bench.run { probe.isClosed })
+        #expect(probe.received.isEmpty)
+        #expect(probe.error == .streamDamaged(code: 0))
+    }
+
     // MARK: Busy, echo, notices
 
     @Test func busyIsInvisible() {

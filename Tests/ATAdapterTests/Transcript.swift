@@ -1,3 +1,5 @@
+import Glibc
+
 /// A conversation with a modem, a step a line: `>` from the host, `<` from the modem, `=` a pause in milliseconds, `#` a
 /// comment.
 struct Transcript {
@@ -102,4 +104,20 @@ struct SplitMix: RandomNumberGenerator {
         value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
         return value ^ (value >> 31)
     }
+}
+
+extension Transcript {
+    /// The transcript of that name in Fixtures/at.
+    init(fixture name: String, file: String = #filePath) throws {
+        var parts = file.split(separator: "/")
+        parts.removeLast(3)
+        let path = "/" + parts.joined(separator: "/") + "/Fixtures/at/\(name).txt"
+        guard let stream = fopen(path, "r") else { throw FixtureMissing(path: path) }
+        defer { fclose(stream) }
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = fread(&bytes, 1, bytes.count, stream)
+        self.init(String(decoding: bytes[..<count], as: UTF8.self))
+    }
+
+    struct FixtureMissing: Error { let path: String }
 }

@@ -136,15 +136,6 @@ extension TestHub {
     }
 }
 
-/// The modem at `path`.
-func openModem(at path: String, on loop: EventLoop) async throws -> Modem {
-    // The modem is the loop's; only its use from here is not.
-    let result: Result<LoopConfined<Modem>, SocketError> = await loop.call {
-        Result { () throws(SocketError) in LoopConfined(try Modem.open(path: path, loop: loop)) }
-    }
-    return try result.get().value
-}
-
 /// The payloads that a hub has seen, and how often.
 final class SeenPayloads: Sendable {
     private let counts = Guarded<[String: Int]>([:])

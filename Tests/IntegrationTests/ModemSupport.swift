@@ -179,7 +179,11 @@ final class TestModem: Sendable {
     init(_ configuration: ModemSimulatorConfiguration = ModemSimulatorConfiguration()) async throws {
         simulator = try ModemSimulator(configuration)
         let loop = loop
-        modem = LoopConfined(try await openModem(at: simulator.path, on: loop))
+        let driver = try #require(ModemDriver(named: configuration.dialect.rawValue))
+        var own = ModemConfiguration()
+        own.apn = Array("cmnet".utf8)
+        own.pin = Array((configuration.pin ?? "").utf8)
+        modem = LoopConfined(try await openModem(at: simulator.path, as: driver, on: loop, own))
     }
 
     deinit {
@@ -215,4 +219,20 @@ final class TestModem: Sendable {
         probe.close()
         #expect(await probe.eventually { $0.isClosed && $0.error == nil })
     }
+}
+
+/// A modem of the stack at the device `path`.
+func openModem(
+    at path: String,
+    as driver: ModemDriver = .espAT,
+    on loop: EventLoop,
+    _ configuration: ModemConfiguration = ModemConfiguration()
+) async throws -> Modem {
+    // The modem is the loop's; only its use from here is not.
+    let result: Result<LoopConfined<Modem>, SocketError> = await loop.call {
+        Result { () throws(SocketError) in
+            LoopConfined(try Modem.open(driver, path: path, loop: loop, configuration: configuration))
+        }
+    }
+    return try result.get().value
 }

@@ -7,13 +7,14 @@ extension Modem {
     ///
     /// Throws if the device cannot be opened now. Call it on `loop`.
     public static func open(
+        _ driver: ModemDriver = .espAT,
         path: String,
         baudRate: Int? = nil,
         loop: EventLoop,
         configuration: ModemConfiguration = ModemConfiguration()
     ) throws(SocketError) -> Modem {
         let serial = try SerialPort.open(path: path, baudRate: baudRate, loop: loop)
-        let modem = Modem(serial: serial, loop: loop, configuration: configuration)
+        let modem = Modem(driver, serial: serial, loop: loop, configuration: configuration)
         let reopener = SerialReopener(modem, path: path, baudRate: baudRate)
         modem.reopen = { reopener.start() }
         return modem
