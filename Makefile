@@ -90,7 +90,7 @@ bench-kernel-arm: firmware ## Count the instructions of the bare-metal kernel be
 	scripts/bench-kernel-arm.py
 
 .PHONY: fuzz
-fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls, mqtt or coap, FUZZ_SECONDS=60)
+fuzz: install ## Feed a parser with bytes that no peer would send (FUZZ=tls, mqtt, coap or at, FUZZ_SECONDS=60)
 	@touch Fuzz/Package.swift # A file that was added elsewhere is not seen otherwise.
 	library=$$(ls "$$(dirname "$$(readlink -f "$$(command -v $(SWIFT))")")"/../lib/clang/*/lib/linux/libclang_rt.fuzzer_no_main-$$(uname -m).a); \
 	$(SWIFT) build --package-path Fuzz --product fuzz-$(FUZZ) --sanitize=address -Xswiftc -sanitize-coverage=edge,inline-8bit-counters \

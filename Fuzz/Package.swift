@@ -16,6 +16,13 @@ let package = Package(
             dependencies: ["FuzzDriver", .product(name: "MQTTClient", package: "apus")]
         ),
         .executableTarget(
+            name: "fuzz-at",
+            dependencies: [
+                "FuzzDriver", .product(name: "ATAdapter", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "Kernel", package: "apus"),
+            ]
+        ),
+        .executableTarget(
             name: "fuzz-coap",
             dependencies: [
                 "FuzzDriver", .product(name: "CoAPClient", package: "apus"), .product(name: "SAL", package: "apus"),
