@@ -76,8 +76,7 @@ import Testing
         #expect(await script.ask(#"{"op":"close","sock":1}"#).isOK)
     }
 
-    // A simulated BC26 has no command for names.
-    @Test(arguments: ModemDialect.allCases.filter { $0 != .bc26 })
+    @Test(arguments: ModemDialect.allCases)
     func findsNamesAndTellsFailures(dialect: ModemDialect) async throws {
         let script = try script(dialect)
         #expect(

@@ -68,7 +68,6 @@ class Quectel: CellularModem {
         case ("+QIDEACT", .set):
             deactivate()
             ok()
-        case ("+QIDNSGIP", .set): resolve(command)
         default: return executeSocket(command)
         }
         return true
@@ -77,6 +76,7 @@ class Quectel: CellularModem {
     /// The commands that sister families without an activation have too.
     func executeSocket(_ command: ATCommand) -> Bool {
         switch (command.name, command.form) {
+        case ("+QIDNSGIP", .set): resolve(command)
         case ("+QIOPEN", .set): openSocket(command)
         case ("+QICLOSE", .set): closeSocket(command)
         case ("+QISEND", .set): send(command)
