@@ -77,6 +77,10 @@ bench-mqtt: install ## Measure MQTT against libmosquitto, Paho, and a C program 
 bench-coap: install ## Measure CoAP against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
 	$(MAKE) -C Benchmarks run-coap
 
+.PHONY: bench-at
+bench-at: install ## Measure what drivers of modems take per byte of the serial line
+	$(MAKE) -C Benchmarks run-at
+
 .PHONY: bench-sal
 bench-sal: install ## Measure streams against a C program that has epoll, read and write only
 	$(MAKE) -C Benchmarks run-sal

@@ -33,6 +33,13 @@ let package = Package(
                 .product(name: "SAL", package: "apus"), .product(name: "CoAPClient", package: "apus"),
             ]
         ),
+        .executableTarget(
+            name: "bench-at",
+            dependencies: [
+                "Jobs", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "ATAdapter", package: "apus"),
+            ]
+        ),
         .target(
             name: "CTLSPeers",
             cSettings: [.unsafeFlags(["-O2"])],
