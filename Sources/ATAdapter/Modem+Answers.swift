@@ -165,7 +165,7 @@ extension Modem {
             // More than was asked for is none of it.
             if engine.payloadBytes > request.count { isReadDamaged = true }
             readSender = engine.payloadSender
-            if !isReadDamaged { for index in bytes.indices { readBuffer.append(bytes[index]) } }
+            if !isReadDamaged { readBuffer.append(bytes) }
         } else if let socket = socket(at: engine.payloadLink) {
             deliver(bytes, to: socket, from: engine.payloadSender, isLast: engine.payloadLeft == 0)
         } else {

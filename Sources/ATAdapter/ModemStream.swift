@@ -43,7 +43,7 @@ final class ModemStream: ModemSocket, ByteStream {
         let taken = untaken.isEmpty ? offer(bytes) : 0
         guard taken < bytes.count, isReceiving else { return }
         guard untaken.count + bytes.count - taken <= modem.receiveLimit else { return end(.overflow) }
-        for index in taken..<bytes.count { untaken.append(bytes[index]) }
+        untaken.append(bytes.extracting(droppingFirst: taken))
     }
 
     override func offerUntaken() {
