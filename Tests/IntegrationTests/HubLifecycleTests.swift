@@ -305,11 +305,14 @@ import Testing
     @Test func programHelps() async {
         let (status, output) = await run(Self.program, ["--help"])
         #expect(status == 0)
-        #expect(output.contains("--directory D") && output.contains("--coap-port N"))
+        #expect(
+            output.contains("--directory D") && output.contains("--coap-port N") && output.contains("--coaps-port N")
+        )
     }
 
     static let freePorts = [
         "--mqtt-port", "0", "--psk-port", "0", "--tls-port", "0", "--tls-key-port", "0", "--coap-port", "0",
+        "--coaps-port", "0",
     ]
 
     static let program = programBesideTests("hub-simulator")
