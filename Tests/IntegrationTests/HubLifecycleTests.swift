@@ -146,7 +146,7 @@ import Testing
             ]
             for fault in faults {
                 try replaceFile(test.hub.registry.path, with: Array(fault.utf8))
-                #expect(test.hub.devices.count == 5, "\(fault)")
+                #expect(test.hub.devices.count == 7, "\(fault)")
                 #expect(try await test.publish(login) == 0, "\(fault)")
                 #expect(throws: HubSimulatorError.self) {
                     try test.hub.setEnabled(false, productID: "APUSDEMO01", deviceName: "gateway-01")
@@ -173,7 +173,7 @@ import Testing
                     try test.hub.addDevice(productID: productID, deviceName: deviceName, secret: secret)
                 }
             }
-            #expect(test.hub.devices.count == 5)
+            #expect(test.hub.devices.count == 7)
         }
     }
 
