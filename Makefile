@@ -74,7 +74,7 @@ bench-mqtt: install ## Measure MQTT against libmosquitto, Paho, and a C program 
 	$(MAKE) -C Benchmarks run-mqtt
 
 .PHONY: bench-coap
-bench-coap: install ## Measure CoAP against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
+bench-coap: install ## Measure CoAP, over UDP and DTLS, against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
 	$(MAKE) -C Benchmarks run-coap
 
 .PHONY: bench-sal
