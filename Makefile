@@ -30,7 +30,7 @@ build: install ## Build everything for this machine
 	$(SWIFT) build
 
 .PHONY: demo
-demo: install firmware ## Run five devices against a local hub until Ctrl-C (DEMO_SECONDS=N: for N seconds)
+demo: install firmware ## Run seven devices against a local hub until Ctrl-C (DEMO_SECONDS=N: for N seconds)
 	$(SWIFT) build -c release --product apus
 	$(SWIFT) build -c release --product HubPlugin
 	.build/release/apus demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
@@ -74,7 +74,7 @@ bench-mqtt: install ## Measure MQTT against libmosquitto, Paho, and a C program 
 	$(MAKE) -C Benchmarks run-mqtt
 
 .PHONY: bench-coap
-bench-coap: install ## Measure CoAP against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
+bench-coap: install ## Measure CoAP, over UDP and DTLS, against libcoap, and a C program without any library (COAP_OPTIONS=--quick)
 	$(MAKE) -C Benchmarks run-coap
 
 .PHONY: bench-at

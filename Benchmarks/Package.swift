@@ -20,17 +20,18 @@ let package = Package(
                 .product(name: "MQTTClient", package: "apus"), .product(name: "SecureTransport", package: "apus"),
             ]
         ),
-        // libcoap3-dev
+        // libcoap3-dev, libssl-dev
         .target(
             name: "CCoAPPeers",
             cSettings: [.unsafeFlags(["-O2"])],
-            linkerSettings: [.linkedLibrary("coap-3-notls")]
+            linkerSettings: ["coap-3-openssl", "ssl", "crypto"].map { .linkedLibrary($0) }
         ),
         .executableTarget(
             name: "bench-coap",
             dependencies: [
                 "CCoAPPeers", "Jobs", .product(name: "Kernel", package: "apus"),
                 .product(name: "SAL", package: "apus"), .product(name: "CoAPClient", package: "apus"),
+                .product(name: "SecureTransport", package: "apus"),
             ]
         ),
         .executableTarget(

@@ -34,7 +34,7 @@ for build in tls12 tls13; do
         llvm-ar rcs "$library/libmbedx509.a"
     fi
     # The system's libraries are looked for where pkg-config says, which the linker is told first; so pkg-config says it.
-    for package in libcjson libcoap-3-notls; do
+    for package in libcjson libcoap-3-gnutls; do
         sed "s|^Libs: |Libs: -L$library |" "$(ls /usr/lib/*/pkgconfig/$package.pc)" > "$library/$package.pc"
     done
     export PKG_CONFIG_PATH=$library

@@ -20,6 +20,8 @@ public struct HubConfiguration: Sendable {
     public var tlsKeyPort: UInt16 = 0
     /// The UDP port for CoAP.
     public var coapPort: UInt16 = 0
+    /// The UDP port for CoAP over DTLS with a pre-shared key.
+    public var coapsPort: UInt16 = 0
     /// The longest payload in bytes; longer ones are acknowledged and dropped. IoT Explorer's limit is 65,536.
     public var maxPayloadBytes = 16_384
     /// The keys of the certificates that a first start makes.
@@ -51,4 +53,6 @@ public struct HubEndpoints: Equatable, Sendable {
     public let tlsKeyPort: UInt16
     /// CoAP, on 127.0.0.1.
     public let coapPort: UInt16
+    /// CoAP over DTLS with a pre-shared key, on 127.0.0.1.
+    public let coapsPort: UInt16
 }

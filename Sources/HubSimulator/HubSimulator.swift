@@ -116,7 +116,8 @@ public final class HubSimulator: Sendable {
                 pskPort: broker.pskPort.number,
                 tlsPort: broker.tlsPort.number,
                 tlsKeyPort: broker.tlsKeyPort.number,
-                coapPort: coap.port
+                coapPort: coap.port,
+                coapsPort: coap.securePort ?? 0
             )
             let supervisor = configuration.restartsBroker ? Supervisor { [weak self] in self?.restartBroker() } : nil
             let parts = Running(
@@ -204,6 +205,11 @@ public final class HubSimulator: Sendable {
         do {
             return try CoAPEndpoint(
                 port: configuration.coapPort,
+                securePort: configuration.coapsPort,
+                keyOf: { identity in
+                    guard let device = registry.device(clientID: identity), device.isEnabled else { return nil }
+                    return device.secret.flatMap(Base64.decode)
+                },
                 isKnown: { registry.device(productID: $0, deviceName: $1)?.isEnabled ?? false },
                 onMessage: { productID, deviceName, topic, payload, wantsAnswer in
                     let message = HubMessage(

@@ -4,7 +4,7 @@ internal import ModemSimulator
 
 let demoCommand = Command(
     "demo",
-    "Run five devices against a local hub, each another way.",
+    "Run seven devices against a local hub, each another way.",
     usage: "[OPTIONS]",
     notes: "The status is not 0 if a device could not log in, publish with an acknowledgement, or receive control.",
     options: [
@@ -20,7 +20,7 @@ let demoCommand = Command(
     return try await demo.run(seconds: seconds)
 }
 
-/// The demo: a hub, two modems, five devices and a table.
+/// The demo: a hub, three modems, seven devices and a table.
 final class Demo: Sendable {
     private let hub: HubSimulator
     private let devices: [any DemoDevice]
@@ -36,6 +36,8 @@ final class Demo: Sendable {
             ModemDevice(name: "modem-01", way: "mqtt/tls-psk/esp-at"),
             FirmwareDevice(name: "firmware-01", way: "mqtt/tls-psk/esp-at/cortex-m4", image: firmware),
             CoAPDevice(name: "coap-01", way: "coap/udp/linux"),
+            CoAPDevice(name: "coap-dtls-01", way: "coap/dtls-psk/linux", isSecure: true),
+            CoAPDevice(name: "coap-modem-01", way: "coap/udp/esp-at", hasModem: true),
         ]
         for name in only where !all.contains(where: { $0.status.name == name }) {
             throw UsageError(
@@ -53,7 +55,7 @@ final class Demo: Sendable {
         let endpoints = try hub.endpoints
         Console.print(
             "The hub listens on \(endpoints.host): MQTT \(endpoints.mqttPort), TLS-PSK \(endpoints.pskPort), "
-                + "TLS \(endpoints.tlsPort), CoAP \(endpoints.coapPort); its devices are in \(hub.directory)."
+                + "TLS \(endpoints.tlsPort), CoAP \(endpoints.coapPort), CoAP over DTLS \(endpoints.coapsPort); its devices are in \(hub.directory)."
         )
         Console.print("")
         await withTaskGroup(of: Void.self) { group in

@@ -35,9 +35,12 @@ extension DemoDevice {
         return device
     }
 
-    /// The identity of a device with a key.
+    /// The identity of a device with a key. A directory from before there was such a device gets it now.
     func keyIdentity(at hub: HubSimulator) throws -> DeviceIdentity {
-        guard let secret = try registered(at: hub).secret else { throw Failure("\(status.name) has no key") }
+        let device =
+            try hub.registry.device(productID: demoProductID, deviceName: status.name)
+            ?? hub.addDevice(productID: demoProductID, deviceName: status.name)
+        guard let secret = device.secret else { throw Failure("\(status.name) has no key") }
         return try DeviceIdentity(
             productID: Array(demoProductID.utf8),
             deviceName: Array(status.name.utf8),
@@ -110,52 +113,5 @@ struct ModemDevice: DemoDevice {
         defer { network.loop.stop() }
         let device = HubDevice(identity, hub: try endpoint(hub, \.pskPort), over: network)
         try await ReportingDevice(device: device, status: status).run()
-    }
-}
-
-/// CoAP over UDP.
-struct CoAPDevice: DemoDevice {
-    let status: DeviceStatus
-    init(name: String, way: String) { status = DeviceStatus(name: name, way: way) }
-
-    func run(on hub: HubSimulator) async throws {
-        let identity = try keyIdentity(at: hub)
-        let network = LinuxNetwork(loop: EventLoop.start())
-        defer { network.loop.stop() }
-        let device = HubCoAPDevice(identity, hub: try endpoint(hub, \.coapPort), over: network)
-        status.update { $0.login = "connecting" }
-        try await device.authenticate()
-        status.update {
-            $0.login = "ok"
-            $0.hasLoggedIn = true
-        }
-        var sequence = 0
-        while !Task.isCancelled {
-            sequence += 1
-            await report(Telemetry(sequence: sequence).json(), sequence, device)
-            try? await Task.sleep(for: status.snapshot.interval)
-        }
-        await device.close()
-    }
-
-    private func report(_ payload: [UInt8], _ sequence: Int, _ device: HubCoAPDevice) async {
-        let start = ContinuousClock.now
-        status.update { $0.published += 1 }
-        do {
-            let answer = try await device.reportEvent(payload)
-            status.acknowledged(sequence, after: ContinuousClock.now - start)
-            status.update { $0.login = "ok" }
-            guard !answer.isEmpty else { return }
-            guard let control = Control(answer) else {
-                return status.update { $0.lastError = "the hub sent what is no control message" }
-            }
-            status.update { $0.apply(control) }
-            _ = try await device.reportEvent(control.reply)
-        } catch {
-            status.update {
-                $0.login = Task.isCancelled ? $0.login : "retrying"
-                $0.lastError = sentence(for: error)
-            }
-        }
     }
 }

@@ -94,6 +94,15 @@ func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Net
     return try SecureNetwork(over: network, tls)
 }
 
+/// The way for datagrams to the server, with DTLS on top if there is a configuration for it.
+func openDatagramNetwork(modem: String?, dtls: TLSConfiguration?) async throws -> any DatagramNetwork {
+    let loop = EventLoop.start()
+    var network: any DatagramNetwork = LinuxNetwork(loop: loop)
+    if let modem { network = try await openModem(modem, loop: loop) }
+    guard let dtls else { return network }
+    return try SecureDatagramNetwork(over: network, dtls)
+}
+
 /// The modem at the serial device `path`, opened again when it comes back.
 func openModem(_ path: String, loop: EventLoop) async throws -> Modem {
     let modem: Result<LoopConfined<Modem>, SocketError> = await loop.call {

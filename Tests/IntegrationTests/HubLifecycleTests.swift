@@ -146,7 +146,7 @@ import Testing
             ]
             for fault in faults {
                 try replaceFile(test.hub.registry.path, with: Array(fault.utf8))
-                #expect(test.hub.devices.count == 5, "\(fault)")
+                #expect(test.hub.devices.count == 7, "\(fault)")
                 #expect(try await test.publish(login) == 0, "\(fault)")
                 #expect(throws: HubSimulatorError.self) {
                     try test.hub.setEnabled(false, productID: "APUSDEMO01", deviceName: "gateway-01")
@@ -173,7 +173,7 @@ import Testing
                     try test.hub.addDevice(productID: productID, deviceName: deviceName, secret: secret)
                 }
             }
-            #expect(test.hub.devices.count == 5)
+            #expect(test.hub.devices.count == 7)
         }
     }
 
@@ -305,11 +305,14 @@ import Testing
     @Test func programHelps() async {
         let (status, output) = await run(Self.program, ["--help"])
         #expect(status == 0)
-        #expect(output.contains("--directory D") && output.contains("--coap-port N"))
+        #expect(
+            output.contains("--directory D") && output.contains("--coap-port N") && output.contains("--coaps-port N")
+        )
     }
 
     static let freePorts = [
         "--mqtt-port", "0", "--psk-port", "0", "--tls-port", "0", "--tls-key-port", "0", "--coap-port", "0",
+        "--coaps-port", "0",
     ]
 
     static let program = programBesideTests("hub-simulator")

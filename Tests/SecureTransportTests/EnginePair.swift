@@ -15,6 +15,8 @@ final class EnginePair {
         var hasEnded = false
         var failure: SecureTransportError?
         var received: [[UInt8]] = []
+        /// It stands still, unless somebody sets it, so that nothing is sent again.
+        var time: Duration = .zero
         private let isDatagram: Bool
         private let address: [UInt8]?
 
@@ -26,8 +28,7 @@ final class EnginePair {
                 outgoing.append((0..<bytes.count).map { bytes[$0] })
                 return bytes.count
             }
-            // Time stands still, so that nothing is sent again.
-            if isDatagram { engine?.useDatagrams(of: 1_400, clock: { .zero }, schedule: { _ in }) }
+            if isDatagram { engine?.useDatagrams(of: 1_400, clock: { [unowned self] in time }, schedule: { _ in }) }
             if let address { engine?.setPeer(address) }
         }
 

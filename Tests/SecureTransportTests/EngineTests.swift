@@ -163,6 +163,22 @@ import Testing
         return [changed]
     }
 
+    /// A datagram that comes at the very time of a retransmission is read all the same: an alert is not sent twice.
+    @Test func anAlertAtTheTimeOfARetransmissionIsHeard() throws {
+        let (client, server) = try Kind.key.contexts(isDatagram: true)
+        let pair = try EnginePair(client, server)
+        let end = pair.client
+        pair.fault = { from, number, bytes in
+            // The first is the HelloVerifyRequest; in place of the ServerHello comes handshake_failure, and then nothing.
+            guard from == .server, number > 0 else { return [bytes] }
+            guard number == 1 else { return [] }
+            end.time = .seconds(1)
+            return [[21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40]]
+        }
+        pair.run()
+        #expect(end.failure == .alertReceived(.handshakeFailure))
+    }
+
     /// In a process of its own that may have no more memory than it has.
     @Test func whenThereIsNoMemoryItIsAnError() async {
         await #expect(processExitsWith: .success) {

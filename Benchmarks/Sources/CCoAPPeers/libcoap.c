@@ -87,6 +87,27 @@ static void memory(struct coap_job *job, coap_context_t *context, coap_session_t
     job->bytes_per_request = (coap_heap_bytes() - before) / job->count;
 }
 
+static coap_session_t *connected(struct coap_job *job, coap_context_t *context, const coap_address_t *address) {
+    if (!job->is_secure) return coap_new_client_session(context, NULL, address, COAP_PROTO_UDP);
+    coap_dtls_cpsk_t keys = {.version = COAP_DTLS_CPSK_SETUP_VERSION};
+    keys.psk_info.identity = (coap_bin_const_t){strlen(COAP_PSK_IDENTITY), (const uint8_t *)COAP_PSK_IDENTITY};
+    keys.psk_info.key = (coap_bin_const_t){strlen(COAP_PSK_KEY), (const uint8_t *)COAP_PSK_KEY};
+    return coap_new_client_session_psk2(context, NULL, address, COAP_PROTO_DTLS, &keys);
+}
+
+/// A handshake, a GET and the end, one after the other. The first is not counted.
+static void sessions(struct coap_job *job, coap_context_t *context, const coap_address_t *address) {
+    for (int done = 0; done <= job->count; done++) {
+        if (done == 1) coap_job_begin(job);
+        coap_session_t *session = connected(job, context, address);
+        if (!session) exit(1);
+        send_request(session, request(session, COAP_MESSAGE_CON, COAP_REQUEST_CODE_GET, "small"));
+        while (finished <= done) coap_io_process(context, 1000);
+        coap_session_release(session);
+    }
+    coap_job_end(job);
+}
+
 int coap_libcoap(struct coap_job *job) {
     coap_startup();
     coap_set_log_level(LOG_ERR);
@@ -102,12 +123,22 @@ int coap_libcoap(struct coap_job *job) {
     address.addr.sin.sin_family = AF_INET;
     address.addr.sin.sin_port = htons((uint16_t)job->port);
     inet_pton(AF_INET, job->host, &address.addr.sin.sin_addr);
-    coap_session_t *session = coap_new_client_session(context, NULL, &address, COAP_PROTO_UDP);
+    coap_register_response_handler(context, on_response);
+    coap_register_nack_handler(context, on_nack);
+    if (!strcmp(job->mode, "session")) {
+        sessions(job, context, &address);
+        return 0;
+    }
+    coap_session_t *session = connected(job, context, &address);
     if (!session) return -1;
     // NSTART, or else the others wait.
     coap_session_set_nstart(session, (uint16_t)(is_memory ? job->count : job->inflight));
-    coap_register_response_handler(context, on_response);
-    coap_register_nack_handler(context, on_nack);
+    if (job->is_secure) {
+        send_request(session, request(session, COAP_MESSAGE_CON, COAP_REQUEST_CODE_GET, "small"));
+        while (!finished) coap_io_process(context, 1000);
+        finished = 0;
+        received_bytes = 0;
+    }
     if (!strcmp(job->mode, "con")) small(job, context, session, COAP_MESSAGE_CON);
     else if (!strcmp(job->mode, "non")) small(job, context, session, COAP_MESSAGE_NON);
     else if (!strcmp(job->mode, "down")) large(job, context, session, 0);

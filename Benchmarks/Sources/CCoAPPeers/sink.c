@@ -1,12 +1,13 @@
 #define _GNU_SOURCE
 #include "coap_peers.h"
+#include "sink.h"
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { BATCH = 64, DATAGRAM = 1280 };
+enum { BATCH = 64, DATAGRAM = COAP_SINK_DATAGRAM };
 
 /// What a request asks for; the blocks are 1 << 24 where there is none.
 struct request {
@@ -61,7 +62,7 @@ static uint8_t *put_option(uint8_t *at, unsigned delta, uint32_t value) {
     return at;
 }
 
-static size_t answer(const uint8_t *in, size_t in_count, uint8_t *out) {
+size_t coap_sink_answer(const uint8_t *in, size_t in_count, uint8_t *out) {
     static uint16_t next_id;
     struct request request;
     if (in_count < 4) return 0;
@@ -124,7 +125,7 @@ void coap_sink_run(int fd) {
         int count = recvmmsg(fd, received, BATCH, MSG_WAITFORONE, NULL), answers = 0;
         // What an earlier answer met on its way is told here.
         for (int index = 0; index < count; index++) {
-            size_t bytes = answer(in[index], received[index].msg_len, out[answers]);
+            size_t bytes = coap_sink_answer(in[index], received[index].msg_len, out[answers]);
             if (!bytes) continue;
             out_parts[answers] = (struct iovec){out[answers], bytes};
             sent[answers].msg_hdr = (struct msghdr){

@@ -4,6 +4,7 @@ import Glibc
 import Jobs
 import Kernel
 import SAL
+import SecureTransport
 
 /// What the bench does with Apus: by the `async` face, or by the callbacks that firmware uses.
 struct ApusJob: @unchecked Sendable {
@@ -11,9 +12,9 @@ struct ApusJob: @unchecked Sendable {
     let job: UnsafeMutablePointer<coap_job>
     let usesCallbacks: Bool
 
-    private var endpoint: Endpoint { Endpoint(host: String(cString: job.pointee.host), port: UInt16(job.pointee.port)) }
+    var endpoint: Endpoint { Endpoint(host: String(cString: job.pointee.host), port: UInt16(job.pointee.port)) }
 
-    private var configuration: CoAPConfiguration {
+    var configuration: CoAPConfiguration {
         var configuration = CoAPConfiguration()
         // No message ID is used twice within EXCHANGE_LIFETIME (RFC 7252, 4.4): with the standard's 247 s the 65,536 of them make 250 requests a
         // second to one peer, here 600,000. Each request says itself how long it waits, so that none gives up so soon. The others take IDs as they come.
@@ -25,11 +26,11 @@ struct ApusJob: @unchecked Sendable {
     }
 
     private var mode: String { String(cString: job.pointee.mode) }
-    private var count: Int { Int(job.pointee.count) }
+    var count: Int { Int(job.pointee.count) }
     private var window: Int { max(2, mode == "memory" ? count : Int(job.pointee.inflight)) }
 
     func run() async throws {
-        let network = LinuxNetwork(loop: EventLoop.start())
+        let network = try openNetwork()
         switch (mode, usesCallbacks) {
         case ("con", false), ("non", false): try await requests(network)
         case ("con", true), ("non", true): try await callbacks(network)
@@ -37,11 +38,22 @@ struct ApusJob: @unchecked Sendable {
         case ("memory", true): try await callbackMemory(network)
         case ("down", false), ("up", false): try await bodies(network)
         case ("down", true), ("up", true): try await callbacks(network)
+        case ("session", false), ("resumed", false): try await sessions(network)
+        case ("session", true), ("resumed", true): try await callbackSessions(network)
         default: throw BenchError("apus cannot do \(mode)")
         }
     }
 
-    private func requests(_ network: LinuxNetwork) async throws {
+    private func openNetwork() throws -> any DatagramNetwork {
+        let network = LinuxNetwork(loop: EventLoop.start())
+        guard job.pointee.is_secure != 0 else { return network }
+        let (identity, key) = (Array(COAP_PSK_IDENTITY.utf8), SecretBytes(Array(COAP_PSK_KEY.utf8)))
+        var configuration = TLSConfiguration(identity: .preSharedKey(identity: identity, key: key))
+        if mode != "resumed" { configuration.sessions = nil }
+        return try SecureDatagramNetwork(over: network, configuration)
+    }
+
+    private func requests(_ network: any DatagramNetwork) async throws {
         let client = CoAPClient(to: endpoint, over: network, configuration: configuration)
         let (isConfirmable, count, window) = (mode == "con", count, Int(job.pointee.inflight))
         try await client.requests(1, isConfirmable)
@@ -59,7 +71,7 @@ struct ApusJob: @unchecked Sendable {
     }
 
     /// One body after the other, on the client's loop.
-    private func bodies(_ network: LinuxNetwork) async throws {
+    private func bodies(_ network: any DatagramNetwork) async throws {
         let client = CoAPClient(to: endpoint, over: network, configuration: configuration)
         let (isUp, count) = (mode == "up", count)
         try await client.requests(1, true)
@@ -74,7 +86,7 @@ struct ApusJob: @unchecked Sendable {
         await client.close()
     }
 
-    private func callbacks(_ network: LinuxNetwork) async throws {
+    private func callbacks(_ network: any DatagramNetwork) async throws {
         let answered = await withCheckedContinuation { (continuation: CheckedContinuation<Int, Never>) in
             let (job, endpoint, configuration) = (LoopBox(job), endpoint, configuration)
             network.loop.execute {
@@ -92,7 +104,7 @@ struct ApusJob: @unchecked Sendable {
 
     // MARK: Memory
 
-    private func memory(_ network: LinuxNetwork) async throws {
+    private func memory(_ network: any DatagramNetwork) async throws {
         let client = CoAPClient(to: endpoint, over: network, configuration: configuration)
         // What is allocated once is there after the first.
         try await client.requests(1, true)
@@ -107,7 +119,7 @@ struct ApusJob: @unchecked Sendable {
         await client.close()
     }
 
-    private func callbackMemory(_ network: LinuxNetwork) async throws {
+    private func callbackMemory(_ network: any DatagramNetwork) async throws {
         let (endpoint, configuration, count) = (endpoint, configuration, count)
         let connection = await withCheckedContinuation { continuation in
             network.loop.execute {
@@ -140,7 +152,7 @@ struct ApusJob: @unchecked Sendable {
 }
 
 /// A GET, made anew for each time, as libcoap's must be.
-private func request(_ path: String, isConfirmable: Bool) -> CoAPRequest {
+func request(_ path: String, isConfirmable: Bool) -> CoAPRequest {
     CoAPRequest(.get, path: path, isConfirmable: isConfirmable)
 }
 
@@ -166,7 +178,7 @@ extension CoAPClient {
 }
 
 /// Carries a value to the loop.
-private struct LoopBox<Value>: @unchecked Sendable {
+struct LoopBox<Value>: @unchecked Sendable {
     // @unchecked: only the loop uses the value.
     let value: Value
     init(_ value: Value) { self.value = value }

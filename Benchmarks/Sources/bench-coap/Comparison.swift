@@ -1,4 +1,4 @@
-import Glibc
+import CCoAPPeers
 import Jobs
 
 /// All clients at the same server, in the same run, each job in a process of its own.
@@ -23,7 +23,7 @@ struct Comparison {
 
     func run() throws {
         let sink = try Sink.start()
-        defer { kill(sink.pid, SIGKILL) }
+        defer { sink.stop() }
         print(
             """
             Microseconds of CPU time (user and system) per operation, and operations a second; the best of \(isQuick ? 1 : 3). 'raw' has no library
@@ -51,7 +51,53 @@ struct Comparison {
         cells("memory", options, by: "bytes_per_request", own + ["libcoap"]) {
             rounded($0["bytes_per_request"] ?? 0, 0)
         }
+        try overDTLS()
         instructions(sink.port)
+    }
+
+    private func overDTLS() throws {
+        let sink = try Sink.start(isSecure: true)
+        defer { sink.stop() }
+        print(
+            """
+            Over DTLS 1.2 with a pre-shared key, TLS_PSK_WITH_AES_128_CCM_8, at a server that only answers, on OpenSSL. libcoap is Debian's on OpenSSL too;
+            it resumes no sessions. There is no raw client. A session is a handshake, a CON GET and the end.
+            """
+        )
+        var options = Options()
+        (options.port, options.isSecure, options.inflight) = (sink.port, true, 1)
+        options.count = isQuick ? 300 : 3_000
+        options.mode = "session"
+        row("new session", options, own + ["libcoap"])
+        options.mode = "resumed"
+        row("resumed session", options, own)
+        try roundTrips(sink, options)
+        options.mode = "con"
+        for (window, count) in [(1, isQuick ? 5_000 : 50_000), (64, isQuick ? 20_000 : 200_000)] {
+            (options.inflight, options.count) = (window, count)
+            row("CON GET, \(window) under way", options, own + ["libcoap"])
+        }
+        for (name, mode) in [("GET 1 MiB, Block2", "down"), ("PUT 1 MiB, Block1", "up")] {
+            (options.mode, options.inflight, options.count) = (mode, 1, isQuick ? 10 : 100)
+            row(name, options, own + ["libcoap"])
+        }
+    }
+
+    /// What the last session of each took, the GET's round trip among them.
+    private func roundTrips(_ sink: Sink, _ options: Options) throws {
+        let relay = try Sink.relay(to: sink)
+        defer { relay.stop() }
+        var texts: [String] = []
+        for (name, client, mode) in [
+            ("apus new", "apus", "session"), ("apus resumed", "apus", "resumed"), ("libcoap new", "libcoap", "session"),
+        ] {
+            var options = options
+            (options.port, options.client, options.mode, options.count) = (relay.port, client, mode, 1)
+            guard Job.measure(options.arguments) != nil else { continue }
+            let trips = coap_relay_trips(Int32(relay.port))
+            if trips > 0 { texts.append("\(name) \(trips)") }
+        }
+        print("round trips of a session: \(texts.joined(separator: ", "))")
     }
 
     private func row(_ name: String, _ options: Options, _ clients: [String]) {
@@ -119,28 +165,5 @@ struct Comparison {
             let texts = clients.compactMap { client in values[client].map { "\(client) \(rounded($0, 0))" } }
             print("\(name): \(texts.joined(separator: ", "))\(ratios(values))")
         }
-    }
-}
-
-/// The server that only answers, as a process of its own.
-struct Sink {
-    let pid: pid_t
-    let port: Int
-
-    static func start() throws -> Sink {
-        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        guard isBound else { throw BenchError("there is no port for the server") }
-        let pid = try Process.spawn(["/proc/self/exe", "sink", "\(descriptor)"], output: nil)
-        return Sink(pid: pid, port: Int(UInt16(bigEndian: address.sin_port)))
     }
 }

@@ -7,12 +7,15 @@ let usage = """
                Compares Apus with libcoap, and a C program without any library, at a server that only answers. --plugin is QEMU's to count
                instructions (Sources/instructions.c).
            bench-coap --peer HOST:PORT [--client apus|apus-callbacks|libcoap|raw|raw-batched] [--mode con|non|down|up|memory] [--inflight N]
-                      [--count N]
+                      [--count N] [--dtls]
                Does one job at a server, and prints what it took as a line of JSON: `count` GETs of bench/small, confirmable or not, of which
                `inflight` are under way; or as many transfers of 1 MiB from or to bench/large; or the heap that each of `count` requests to
-               bench/silent takes while it waits.
-           bench-coap sink DESCRIPTOR
+               bench/silent takes while it waits. With --dtls it is over DTLS, with a pre-shared key; then there are the modes 'session', `count` times a
+               handshake, a GET and the end, and 'resumed', the same with the session before.
+           bench-coap sink DESCRIPTOR [dtls]
                Is that server, at a bound UDP socket.
+           bench-coap relay DESCRIPTOR PORT
+               Stands before it, and counts the round trips.
     """
 
 /// One job of one client, as the options say.
@@ -23,6 +26,7 @@ struct Options {
     var mode = "con"
     var inflight = 64
     var count = 100_000
+    var isSecure = false
 
     init() {}
 
@@ -49,10 +53,12 @@ struct Options {
             case "--mode": mode = try value()
             case "--inflight": inflight = try number(1_024)
             case "--count": count = try number(1_000_000_000)
+            case "--dtls": isSecure = true
             default: throw BenchError("there is no option \(name)\n\(usage)")
             }
         }
-        guard port > 0, ["con", "non", "down", "up", "memory"].contains(mode) else { throw BenchError(usage) }
+        let modes = ["con", "non", "down", "up", "memory"] + (isSecure ? ["session", "resumed"] : [])
+        guard port > 0, modes.contains(mode) else { throw BenchError(usage) }
         guard mode != "memory" || count <= 32_768 else { throw BenchError("at most 32,768 requests are under way") }
     }
 
@@ -60,7 +66,7 @@ struct Options {
         [
             "--client", client, "--peer", "\(host):\(port)", "--mode", mode, "--inflight", "\(inflight)",
             "--count", "\(count)",
-        ]
+        ] + (isSecure ? ["--dtls"] : [])
     }
 
     /// Does the job in this process, and prints what it took.
@@ -72,9 +78,11 @@ struct Options {
         job.pointee.port = Int32(port)
         job.pointee.inflight = Int32(inflight)
         job.pointee.count = Int32(count)
+        job.pointee.is_secure = isSecure ? 1 : 0
         let status: Int32
         switch client {
-        case "raw", "raw-batched": status = coap_raw(job, client == "raw" ? 0 : 1)
+        case "raw" where !isSecure, "raw-batched" where !isSecure:
+            status = coap_raw(job, client == "raw" ? 0 : 1)
         case "libcoap": status = coap_libcoap(job)
         case "apus", "apus-callbacks":
             try await ApusJob(job: job, usesCallbacks: client == "apus-callbacks").run()
@@ -107,6 +115,10 @@ struct Options {
         do {
             if arguments.count == 3, arguments[1] == "sink" {
                 coap_sink_run(Int32(arguments[2]) ?? -1)
+            } else if arguments.count == 4, arguments[1] == "sink", arguments[3] == "dtls" {
+                coap_dtls_sink_run(Int32(arguments[2]) ?? -1)
+            } else if arguments.count == 4, arguments[1] == "relay" {
+                coap_relay_run(Int32(arguments[2]) ?? -1, Int32(arguments[3]) ?? -1)
             } else if arguments.contains("--help") || arguments.contains("-h") {
                 print(usage)
             } else if arguments.contains("--peer") {

@@ -2,13 +2,15 @@ internal import CCoAP
 internal import CLinux
 internal import Kernel
 
-/// The hub's CoAP side on loopback, without DTLS: devices authenticate, post their topics, and get control messages as answers.
+/// The hub's CoAP side on loopback, over UDP and with pre-shared keys over DTLS: devices authenticate, post their topics, and get control messages as answers.
 ///
 /// It is written on libcoap, so that no code of this project's own client is at both ends. Any number of them may run in one process, each with
 /// a thread of its own.
 public final class CoAPEndpoint: Sendable {
     /// Whether a device exists and is enabled, by product and device name.
     public typealias IsKnown = @Sendable (_ productID: String, _ deviceName: String) -> Bool
+    /// The key of the device with this PSK identity, which is its product ID and name; `nil` if there is none.
+    public typealias KeyOf = @Sendable (_ identity: String) -> [UInt8]?
     /// Takes a message of a device, and returns the control message for it, if there is one. The device gets it only if it wants an answer.
     public typealias OnMessage =
         @Sendable (
@@ -17,18 +19,32 @@ public final class CoAPEndpoint: Sendable {
 
     /// The UDP port on 127.0.0.1.
     public let port: UInt16
+    /// The UDP port on 127.0.0.1 for DTLS; `nil` without keys.
+    public let securePort: UInt16?
     private let worker: CoAPWorker
 
-    /// Starts an endpoint on 127.0.0.1 and `port`; 0 takes a free one. The closures are called on the endpoint's thread.
+    /// Starts an endpoint on 127.0.0.1 and `port`, and with `keyOf` at `securePort` for DTLS too; 0 takes a free one. The closures are called on the
+    /// endpoint's thread.
+    ///
+    /// A device that comes over DTLS is the one whose key it has: another's topics are forbidden, whatever the token says.
     public init(
         port: UInt16 = 0,
+        securePort: UInt16 = 0,
         behavior: CoAPBehavior = CoAPBehavior(),
+        keyOf: KeyOf? = nil,
         isKnown: @escaping IsKnown,
         onMessage: @escaping OnMessage
     ) throws(CoAPEndpointError) {
         let rules = CoAPHubRules(isKnown: isKnown, onMessage: onMessage)
-        worker = try CoAPWorker(port: port, behavior: behavior, rules: rules)
+        worker = try CoAPWorker(
+            port: port,
+            securePort: securePort,
+            behavior: behavior,
+            rules: rules,
+            keys: keyOf.map(DTLSKeys.init)
+        )
         self.port = worker.port
+        self.securePort = worker.securePort
         try worker.start()
     }
 

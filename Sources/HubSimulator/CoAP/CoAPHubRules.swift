@@ -26,6 +26,9 @@ struct CoAPHubRules: Sendable {
     struct Device: Hashable, Sendable {
         let productID: String
         let name: String
+
+        /// Whether a DTLS session with this identity is the device's own; without DTLS there is none to check.
+        func mayUse(_ identity: String?) -> Bool { identity.map { $0 == productID + name } ?? true }
     }
 
     static let content: UInt8 = 0x45
@@ -39,8 +42,9 @@ struct CoAPHubRules: Sendable {
     let isKnown: CoAPEndpoint.IsKnown
     let onMessage: CoAPEndpoint.OnMessage
 
-    /// Answers a POST. `owner` is the device that the request's token was given to, if it is valid.
-    func respond(to request: Request, owner: Device?) -> Response {
+    /// Answers a POST. `owner` is the device that the request's token was given to, if it is valid; `identity` is that of the DTLS session, if it
+    /// came over one.
+    func respond(to request: Request, owner: Device?, identity: String?) -> Response {
         // What comes in blocks is more than it takes.
         guard !request.isPart, request.payload.count <= Self.maximumPayloadBytes else {
             return Response(code: Self.requestEntityTooLarge)
@@ -49,9 +53,11 @@ struct CoAPHubRules: Sendable {
             String(decoding: $0, as: UTF8.self)
         }
         if levels.count == 3, levels[2] == "txauth9w0BAQsFA" {
-            return authenticate(Device(productID: levels[0], name: levels[1]), request)
+            let device = Device(productID: levels[0], name: levels[1])
+            return device.mayUse(identity) ? authenticate(device, request) : Response(code: Self.forbidden)
         }
         guard let device = owner else { return Response(code: Self.unauthorized) }
+        guard device.mayUse(identity) else { return Response(code: Self.forbidden) }
         let ownTopics = [[device.productID, device.name, "event"], [device.productID, device.name, "data"]]
         let otaTopics = [["$ota", "report", device.productID, device.name]]
         guard (ownTopics + otaTopics).contains(levels), isKnown(device.productID, device.name) else {

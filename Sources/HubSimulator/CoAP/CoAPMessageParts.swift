@@ -60,6 +60,7 @@ struct AnsweredRequests {
     struct Key: Hashable {
         let address: UInt32
         let port: UInt16
+        let isSecure: Bool
         let messageID: Int32
         let token: [UInt8]
 
@@ -67,6 +68,7 @@ struct AnsweredRequests {
             let peer = coap_session_get_addr_remote(session).pointee.addr.sin
             address = peer.sin_addr.s_addr
             port = peer.sin_port
+            isSecure = coap_session_get_proto(session) == COAP_PROTO_DTLS
             messageID = parts.messageID
             token = parts.token
         }

@@ -15,8 +15,10 @@ final class CoAPWorker: @unchecked Sendable {
     }
 
     let port: UInt16
+    let securePort: UInt16?
     let shared: Guarded<Shared>
     private let rules: CoAPHubRules
+    private let keys: DTLSKeys?
     private let wakeUp: Int32
     private let thread = Guarded<pthread_t?>(nil)
     private let context: OpaquePointer
@@ -42,25 +44,28 @@ final class CoAPWorker: @unchecked Sendable {
         coap_set_log_level(0)
     }()
 
-    /// Ports are found and then bound by libcoap; two endpoints of a process must not find the same one.
-    private static let binding = Guarded(false)
-
-    init(port: UInt16, behavior: CoAPBehavior, rules: CoAPHubRules) throws(CoAPEndpointError) {
+    /// With `keys`, it also listens at `securePort` for DTLS.
+    init(
+        port: UInt16,
+        securePort: UInt16,
+        behavior: CoAPBehavior,
+        rules: CoAPHubRules,
+        keys: DTLSKeys?
+    ) throws(CoAPEndpointError) {
         _ = Self.setUp
         self.rules = rules
+        self.keys = keys
         shared = Guarded(Shared(behavior: behavior))
         guard let context = coap_new_context(nil) else { throw .setUpFailed }
         do throws(CoAPEndpointError) {
-            self.port = try Self.binding.withLock { (_) throws(CoAPEndpointError) in
-                // Between the two, another program may take a port that was free.
-                for _ in 0..<(port == 0 ? 20 : 1) {
-                    let found = try Self.freePort(port)
-                    guard Self.listen(context, port: found) else { continue }
-                    Self.setCloseOnExec(port: found)
-                    return found
-                }
-                throw .cannotBind(port: port, code: EADDRINUSE)
+            self.port = try CoAPPorts.listen(context, port, COAP_PROTO_UDP)
+            if let keys {
+                guard keys.install(in: context) else { throw .setUpFailed }
+                self.securePort = try CoAPPorts.listen(context, securePort, COAP_PROTO_DTLS)
+            } else {
+                self.securePort = nil
             }
+            guard Self.addResource(to: context) else { throw .setUpFailed }
         } catch {
             coap_free_context(context)
             throw error
@@ -69,56 +74,8 @@ final class CoAPWorker: @unchecked Sendable {
         wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
     }
 
-    /// The free port that the system chooses for 0, or `port` itself if nobody has it.
-    private static func freePort(_ port: UInt16) throws(CoAPEndpointError) -> UInt16 {
-        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        defer { close(descriptor) }
-        var address = loopback(port).addr.sin
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, size) == 0 ? getsockname(descriptor, $0, &size) : -1
-            }
-        }
-        guard descriptor >= 0, result == 0 else { throw .cannotBind(port: port, code: clinux_errno()) }
-        return UInt16(bigEndian: address.sin_port)
-    }
-
-    /// libcoap does not, and hides its socket: a child process would hold the port after us.
-    private static func setCloseOnExec(port: UInt16) {
-        guard let directory = opendir("/proc/self/fd") else { return }
-        defer { closedir(directory) }
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard let descriptor = Int32(name) else { continue }
-            var address = sockaddr_in()
-            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let result = withUnsafeMutablePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
-            }
-            guard result == 0, address.sin_family == sa_family_t(AF_INET), UInt16(bigEndian: address.sin_port) == port
-            else { continue }
-            _ = clinux_set_close_on_exec(descriptor)
-        }
-    }
-
-    private static func loopback(_ port: UInt16) -> coap_address_t {
-        var address = coap_address_t()
-        coap_address_init(&address)
-        address.size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        address.addr.sin.sin_family = sa_family_t(AF_INET)
-        address.addr.sin.sin_port = port.bigEndian
-        address.addr.sin.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        return address
-    }
-
-    private static func listen(_ context: OpaquePointer, port: UInt16) -> Bool {
-        var address = loopback(port)
-        guard coap_new_endpoint(context, &address, COAP_PROTO_UDP) != nil,
-            let resource = coap_resource_unknown_init({ CoAPWorker.handle($1, $2, $4) })
-        else { return false }
+    private static func addResource(to context: OpaquePointer) -> Bool {
+        guard let resource = coap_resource_unknown_init({ CoAPWorker.handle($1, $2, $4) }) else { return false }
         // The topics are no resources of their own: whatever has none comes here.
         for method in [COAP_REQUEST_GET, COAP_REQUEST_POST, COAP_REQUEST_DELETE, COAP_REQUEST_FETCH] {
             coap_register_request_handler(resource, method) { CoAPWorker.handle($1, $2, $4) }
@@ -231,18 +188,18 @@ final class CoAPWorker: @unchecked Sendable {
             shared.withLock { $0.statistics.duplicates += 1 }
             return entry.isReady(at: now) ? fill(response, entry) : suppress(response)
         }
-        let outcome = outcome(of: parts)
+        let outcome = outcome(of: parts, DTLSKeys.identity(of: session))
         respond(outcome, to: parts, key, response, session, behavior)
     }
 
     /// The closures of the user are called without the lock: they may ask the endpoint in turn.
-    private func outcome(of parts: CoAPMessageParts) -> CoAPHubRules.Response {
+    private func outcome(of parts: CoAPMessageParts, _ identity: String?) -> CoAPHubRules.Response {
         guard parts.isPost else {
             shared.withLock { $0.statistics.requests += 1 }
             return CoAPHubRules.Response(code: CoAPHubRules.methodNotAllowed)
         }
         let owner = shared.withLock { shared in parts.request.credential.flatMap { shared.tokens[$0] } }
-        let outcome = rules.respond(to: parts.request, owner: owner)
+        let outcome = rules.respond(to: parts.request, owner: owner, identity: identity)
         shared.withLock { shared in
             shared.statistics.requests += 1
             if outcome.isMessage { shared.statistics.messages += 1 }

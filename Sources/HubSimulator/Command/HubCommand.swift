@@ -47,7 +47,7 @@ struct HubOptions {
     static func usage(of program: String) -> String {
         """
         usage: \(program) [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N]
-               [--tls-key-port N] [--coap-port N] [--verbose] [--help]
+               [--tls-key-port N] [--coap-port N] [--coaps-port N] [--verbose] [--help]
         """
     }
 
@@ -65,6 +65,7 @@ struct HubOptions {
           --tls-port N      MQTT over TLS with certificates (18884)
           --tls-key-port N  MQTT over TLS with a certificate of the hub only: device key and password (18885)
           --coap-port N     CoAP over UDP (15683)
+          --coaps-port N    CoAP over DTLS with a pre-shared key (15684)
           --verbose         whole payloads, and logins and disconnections too
         """
     }
@@ -80,6 +81,7 @@ struct HubOptions {
         configuration.tlsPort = 18_884
         configuration.tlsKeyPort = 18_885
         configuration.coapPort = 15_683
+        configuration.coapsPort = 15_684
         var rest = arguments[...]
         while let option = rest.popFirst() {
             func value() throws -> String {
@@ -101,6 +103,7 @@ struct HubOptions {
             case "--tls-port": configuration.tlsPort = try port()
             case "--tls-key-port": configuration.tlsKeyPort = try port()
             case "--coap-port": configuration.coapPort = try port()
+            case "--coaps-port": configuration.coapsPort = try port()
             case "--verbose", "-v": isVerbose = true
             case "--help", "-h": wantsHelp = true
             default: throw Fault(description: "there is no option \(option)")

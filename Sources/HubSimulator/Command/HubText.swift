@@ -10,6 +10,7 @@ func welcome(_ hub: HubSimulator) throws(HubSimulatorError) -> String {
     ]
     lines += ["  MQTT over TLS, key and password \(endpoints.host):\(endpoints.tlsKeyPort)   (verify with the same)"]
     lines += ["  CoAP                            127.0.0.1:\(endpoints.coapPort)/udp"]
+    lines += ["  CoAP over DTLS, pre-shared key  127.0.0.1:\(endpoints.coapsPort)/udp"]
     lines += ["", "Devices, of \(hub.registry.path):"]
     for device in hub.devices {
         let credential =

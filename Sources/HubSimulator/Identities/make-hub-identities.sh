@@ -85,7 +85,7 @@ if [ ! -e "$directory/registry.json" ]; then
     make_device_certificate "$product" certificate-01
     {
         printf '{"products":[{"productId":"%s","productSecret":"%s","devices":[\n' "$product" "$(openssl rand -hex 12)"
-        for name in gateway-01 modem-01 firmware-01 coap-01; do
+        for name in gateway-01 modem-01 firmware-01 coap-01 coap-dtls-01 coap-modem-01; do
             printf '{"deviceName":"%s","type":"key","deviceSecret":"%s","enabled":true},\n' \
                 "$name" "$(openssl rand -base64 16)"
         done

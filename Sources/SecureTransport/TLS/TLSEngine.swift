@@ -243,7 +243,12 @@ final class TLSEngine {
 
     func handshake() throws(SecureTransportError) -> Outcome {
         do throws(SecureTransportError) {
-            let outcome = try outcome(unsafe mbedtls_ssl_handshake(ssl))
+            var result = unsafe mbedtls_ssl_handshake(ssl)
+            // What is due is sent again before anything is read: then what has come is still there, and may not come twice.
+            if unsafe result == MBEDTLS_ERR_SSL_WANT_READ && input.count > 0 {
+                result = unsafe mbedtls_ssl_handshake(ssl)
+            }
+            let outcome = try outcome(result)
             if outcome == .done {
                 #if !hasFeature(Embedded)
                 if context.isServer, rejection.problems != [] {
