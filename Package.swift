@@ -171,7 +171,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CPahoScript", "MQTTScenarios",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CCoAP", "CPahoScript", "MQTTScenarios",
                 "socket-server", "mqtt-survivor",
             ],
             swiftSettings: hosted
