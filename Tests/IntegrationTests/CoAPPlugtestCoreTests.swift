@@ -260,7 +260,7 @@ import Testing
     // MARK: What is lost
 
     private func withLoss(
-        acknowledgementDelay: Duration = .milliseconds(500),
+        acknowledgementDelay: Duration = .milliseconds(1_500),
         _ body: (Plugtest) async throws -> Void
     ) async throws {
         try await Plugtest.with(

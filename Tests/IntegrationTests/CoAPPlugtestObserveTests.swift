@@ -98,7 +98,7 @@ import Testing
     /// TD_COAP_OBS_05: the client is switched off. The server sends the newest state again and again, and then gives up.
     @Test func obs05() async throws {
         try await Plugtest.with(server: {
-            $0.messages.acknowledgementTimeout = .milliseconds(60)
+            $0.messages.acknowledgementTimeout = .milliseconds(250)
             $0.messages.maximumRetransmissions = 2
         }) { test in
             var observing = try await Observing(test, "obs")

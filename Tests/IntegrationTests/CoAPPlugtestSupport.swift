@@ -38,6 +38,8 @@ final class PlugtestServer: Sendable {
         loop = EventLoop.start()
         var configuration = CoAPServerConfiguration()
         configuration.confirmableNotificationInterval = 1
+        // On a busy machine too, only what is meant to be separate is.
+        configuration.acknowledgementDelay = .milliseconds(1_500)
         change(&configuration)
         server = try await CoAPServer.start(
             at: SocketAddress(address: .loopbackIPv4, port: port),
