@@ -171,7 +171,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CcJSON", "CPahoScript",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CCoAP", "CcJSON", "CPahoScript",
                 "MQTTScenarios",
                 "socket-server", "mqtt-survivor",
             ],

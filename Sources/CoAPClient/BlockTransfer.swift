@@ -14,6 +14,8 @@ final class BlockTransfer {
     /// The request's body.
     private let body: [UInt8]
     private let isFetch: Bool
+    /// Whether the request may be made once more without harm (RFC 7252, 5.1).
+    private let isSafe: Bool
     private let bodyLimit: Int
     private var restartsLeft: Int
 
@@ -46,6 +48,7 @@ final class BlockTransfer {
         self.options.block2 = nil
         self.body = body
         isFetch = method == .fetch
+        isSafe = isFetch || method == .get
         self.isUploading = isUploading
         self.sizeExponent = sizeExponent
         self.bulkBlocks = bulkBlocks
@@ -131,8 +134,8 @@ final class BlockTransfer {
             return .finished(.success(response))
         }
         if let first = self.response, first.options.eTag != response.options.eTag || first.code != response.code {
-            // It is another representation than that of the first block: from the start.
-            guard restartsLeft > 0 else { return .finished(.failure(.representationChanged)) }
+            // It is another representation than that of the first block: from the start, unless that would be another request.
+            guard isSafe, restartsLeft > 0 else { return .finished(.failure(.representationChanged)) }
             restartsLeft -= 1
             self.response = nil
             received = []

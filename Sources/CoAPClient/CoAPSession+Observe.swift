@@ -6,7 +6,7 @@ extension CoAPSession {
     /// Deals with a response to a request that observes; `false` if it is to be dealt with as any other.
     mutating func observe(_ exchange: Exchange, _ result: Result<CoAPResponse, CoAPError>, at now: Duration) -> Bool {
         // Without the option the server does not notify, or not any more; so it is after an error (RFC 7641, 3.2 and 4.2).
-        guard case .success(let response) = result, response.code.isSuccess, response.options.contains(.observe) else {
+        guard case .success(let response) = result, response.code.isSuccess, response.options.observe != nil else {
             exchange.observation = nil
             return false
         }

@@ -189,6 +189,20 @@ struct BlockServer {
         #expect(result == .failure(.representationChanged))
     }
 
+    /// To ask for the first block again would be another request, without the payload of the first (RFC 7252, 5.1).
+    @Test(arguments: [1, 200]) func whatIsNotSafeIsNotFetchedAnew(count: Int) throws {
+        var bench = Bench { $0.blockBytes = 64 }
+        var server = BlockServer()
+        server.content = bytes(300)
+        var steps = 0
+        let result = try run(&bench, CoAPRequest(.post, path: "x", payload: bytes(count)), &server) { step, server in
+            steps = step
+            if step == count / 64 + 3 { server.eTag = [2] }
+        }
+        #expect(result == .failure(.representationChanged) && steps == count / 64 + 3)
+        #expect(server.bodies == [bytes(count)])
+    }
+
     @Test func anErrorInTheMiddleIsTheResponse() throws {
         for request in [CoAPRequest(.get, path: "x"), CoAPRequest(.put, path: "x", payload: bytes(3_000))] {
             var bench = Bench()

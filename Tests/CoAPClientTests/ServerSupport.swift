@@ -23,10 +23,10 @@ struct ServerUnderTest: ~Copyable {
     private(set) var abandoned: [CoAPServerRequestID] = []
     private var sent: [Sent] = []
 
-    init(change: (inout CoAPServerConfiguration) -> Void = { _ in }) {
+    init(seed: UInt64 = 1, change: (inout CoAPServerConfiguration) -> Void = { _ in }) {
         var configuration = CoAPServerConfiguration()
         change(&configuration)
-        session = CoAPServerSession(configuration, seed: CoAPSeed(1, 2))
+        session = CoAPServerSession(configuration, seed: CoAPSeed(seed, 2))
     }
 
     /// Adds a resource; a handler that returns `nil` answers later, or never.

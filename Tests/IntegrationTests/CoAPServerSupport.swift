@@ -81,7 +81,8 @@ final class TestServer: Sendable {
 }
 
 extension Result where Success == Void, Failure == any Error {
-    fileprivate static func of(_ body: () async throws -> Void) async -> Self {
+    /// What comes of `body`.
+    static func of(_ body: () async throws -> Void) async -> Self {
         do { return .success(try await body()) } catch { return .failure(error) }
     }
 }

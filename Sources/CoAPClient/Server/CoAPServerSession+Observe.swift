@@ -22,6 +22,8 @@ extension CoAPServerSession {
         var notifiedAt: Duration
         /// When the handler is to be asked, if that has to wait.
         var dueAt: Duration?
+        /// The format of the representations, which may be none; `nil` while none of them was told.
+        var format: CoAPContentFormat??
 
         init(of resource: CoAPResourceID, _ peer: SocketAddress, _ message: CoAPMessage, at now: Duration) {
             self.resource = resource
@@ -53,7 +55,12 @@ extension CoAPServerSession {
     // MARK: Registration
 
     /// Makes who has sent a request an observer, if the response and the limits allow it (RFC 7641, 4.1).
-    mutating func register(_ request: Pending, _ response: CoAPResponse, at now: Duration) -> Observer? {
+    mutating func register(
+        _ request: Pending,
+        _ response: CoAPResponse,
+        format: CoAPContentFormat??,
+        at now: Duration
+    ) -> Observer? {
         let message = request.message
         removeObserver(of: request.peer, message.token)
         // A request whose body came in blocks is not kept.
@@ -70,6 +77,7 @@ extension CoAPServerSession {
         if let old { remove(old) }
         guard observers.count < configuration.observerLimit else { return nil }
         let observer = Observer(of: request.resource, request.peer, message, at: now)
+        observer.format = format
         observers.append(observer)
         advanceNumber()
         return observer
@@ -120,6 +128,13 @@ extension CoAPServerSession {
     mutating func fetched(_ response: CoAPResponse, for observer: Observer, at now: Duration) {
         observer.isFetching = false
         guard response.code.isSuccess else { return end(observer, with: response, at: now) }
+        if response.code == .content {
+            // All of them have the same format (RFC 7641, 4.2).
+            if let format = observer.format, format != response.options.contentFormat {
+                return end(observer, with: CoAPResponse(.notAcceptable), at: now)
+            }
+            observer.format = .some(response.options.contentFormat)
+        }
         observer.notifiedAt = now
         observer.next = response
         notifyIfPossible(observer, at: now)

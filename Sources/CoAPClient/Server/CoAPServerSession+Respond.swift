@@ -7,10 +7,11 @@ extension CoAPServerSession {
         let message = request.message
         var response = response
         let isFirst = (message.options.block2?.number ?? 0) == 0
+        let format: CoAPContentFormat?? = response.code == .content ? .some(response.options.contentFormat) : nil
         if isFirst { response.validate(for: message) }
         var observer: Observer?
         if message.options.observe == 0, isFirst, isRemembered {
-            observer = register(request, response, at: now)
+            observer = register(request, response, format: format, at: now)
             response.options.observe = observer == nil ? nil : notificationNumber
         }
         if let block = message.options.block1, response.code.isSuccess, !response.options.contains(.block1) {
