@@ -74,14 +74,14 @@ import Testing
 
     @Test func aHubThatComesBackGetsWhatWasUnderWay() async throws {
         let cloud = CoAPCloud()
-        let change: (inout CoAPConfiguration) -> Void = { $0.acknowledgementTimeout = .milliseconds(250) }
+        let change: (inout CoAPConfiguration) -> Void = { $0.acknowledgementTimeout = .milliseconds(600) }
         try await withCoAPDevice(cloud, change: change) { device, endpoint, token in
             endpoint.stop()
             async let answer = device.post(CoAPDevice.prefix + "data", [7], token: token)
             var counters = CoAPCounters()
             while counters.retransmissions == 0 {
                 counters = await device.client.counters
-                await Task.yield()
+                try await Task.sleep(for: .milliseconds(5))
             }
             let next = try CoAPEndpoint(
                 port: endpoint.port,
