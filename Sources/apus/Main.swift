@@ -3,7 +3,7 @@ internal import CLinux
 @main struct Apus {
     static let commands: [Command] = [
         demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, coapCommand, hubCommand, modemSimulatorCommand,
-        modemScriptCommand, modemProbeCommand, modemPipeCommand, modemWatchCommand,
+        modemScriptCommand, modemProbeCommand, modemPipeCommand, modemWatchCommand, modemConsoleCommand,
     ]
 
     static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }
