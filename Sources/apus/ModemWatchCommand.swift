@@ -9,7 +9,8 @@ let modemWatchCommand = Command(
     usage: "--tty PATH --dialect NAME [OPTIONS]",
     notes: """
         A line is printed when the state changes, or the registration, or the operator, or the signal by 5 dB; with --every also as often as it says.
-        The states are: off (there is no serial line), searching, attached, lost (it was attached), failed, with the reason. Ctrl-C ends.
+        The states are: off (there is no serial line), booting (the modem does not answer yet), searching, registered, attached, and lost, with the
+        reason if one is known: then it is tried again. Ctrl-C ends.
         """,
     options: modemOptions + [
         Option(nil, "every", value: "SECONDS", "Print a line so often, changed or not."),
@@ -21,7 +22,7 @@ let modemWatchCommand = Command(
     let modem = try await CommandedModem.open(arguments)
     Interruption.watch()
     let watch = ModemWatch(modem, isWireless: arguments["dialect"] == "espat")
-    let states = Task { for await state in modem.states { await watch.change(to: state) } }
+    let states = Task { for await state in modem.network.linkStates { await watch.change(to: state) } }
     // A question may wait for long, until the modem is attached again.
     let questions = Task {
         while !Task.isCancelled {
@@ -67,7 +68,6 @@ private actor ModemWatch {
     private let isWireless: Bool
     private var picture = Picture()
     private var printed: Picture?
-    private var wasAttached = false
     private var isAttached = false
     /// How many lines were printed.
     private(set) var lines = 0
@@ -77,17 +77,18 @@ private actor ModemWatch {
         self.isWireless = isWireless
     }
 
-    func change(to state: ModemState) {
+    func change(to state: ModemLinkState) {
         isAttached = state == .attached
-        var text =
+        let text =
             switch state {
-            case .down: "off"
+            case .off: "off"
+            case .booting: "booting"
             case .searching: "searching"
+            case .registered: "registered"
             case .attached: "attached"
-            case .failed(let error): "failed: \(sentence(for: error))"
+            case .lost(nil): "lost"
+            case .lost(let error?): "lost: \(sentence(for: error))"
             }
-        if wasAttached, state == .searching { text = "lost, searching" }
-        wasAttached = isAttached
         // Of a modem that is not attached nothing is known; until the answers have come, neither.
         picture = Picture(state: text)
         if !isAttached { printNews() }

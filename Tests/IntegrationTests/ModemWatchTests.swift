@@ -1,3 +1,4 @@
+import ATAdapter
 import CLinux
 import ModemSimulator
 import Testing
@@ -20,7 +21,7 @@ import Testing
             "\(program.output)"
         )
         modem.simulator.restart()
-        #expect(await program.prints("  lost, searching\n"), "\(program.output)")
+        #expect(await program.prints("  lost\n"), "\(program.output)")
         let isBack = await eventually(within: .seconds(30)) { program.output.ranges(of: details).count == 2 }
         #expect(isBack, "\(program.output)")
         program.signal(SIGINT)
@@ -32,6 +33,38 @@ import Testing
         let (status, output) = await modem.run(["watch"] + modem.options + ["--every", "1", "--count", "4"])
         let lines = output.split(separator: "\n")
         #expect(status == 0 && lines.count >= 4, "\(output)")
-        #expect(lines.last?.contains("failed: there is no SIM in the modem; insert one") == true, "\(output)")
+        #expect(lines.last?.contains("lost: there is no SIM in the modem; insert one") == true, "\(output)")
+    }
+
+    @Test(arguments: [ModemDialect.espat, .quectel, .sim800, .bc28])
+    func linkStatesComeInTheirOrder(dialect: ModemDialect) async throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.dialect = dialect
+        configuration.registrationMilliseconds = 700
+        configuration.bootMilliseconds = 200
+        let modem = try await TestModem(configuration)
+        let late = modem.network.linkStates
+        var seen: [ModemLinkState] = []
+        for await state in modem.network.linkStates {
+            seen.append(state)
+            if state == .attached { break }
+        }
+        let up: [ModemLinkState] = dialect == .espat ? [.booting, .searching] : [.booting, .searching, .registered]
+        #expect(seen == up + [.attached] || seen == Array(up.dropFirst()) + [.attached])
+        modem.simulator.restart()
+        var all: [ModemLinkState] = []
+        for await state in late {
+            all.append(state)
+            if all.count(where: { $0 == .attached }) == 2 { break }
+        }
+        #expect(all.suffix(up.count + 2) == [.lost(nil)] + up + [.attached], "\(all)")
+        modem.simulator.unplug()
+        #expect(await comes(.off, in: modem.network.linkStates))
+    }
+
+    /// Whether `state` comes; the time limit of the suite ends the wait.
+    private func comes(_ state: ModemLinkState, in states: AsyncStream<ModemLinkState>) async -> Bool {
+        for await one in states where one == state { return true }
+        return false
     }
 }
