@@ -171,4 +171,14 @@ protocol ATDialect: AnyObject {
     func header(_ line: Span<UInt8>, isOver: Bool) -> ATHeader
     /// What a whole line says while `request` is in flight.
     func notice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice
+    #if !hasFeature(Embedded)
+    /// The step of the bring-up from which on the modem is registered; none, where that is no step.
+    var registeredStep: Int { get }
+    #endif
 }
+
+#if !hasFeature(Embedded)
+extension ATDialect {
+    var registeredStep: Int { .max }
+}
+#endif

@@ -73,6 +73,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var pollsAt = ATEngine.never
     let configuration: ModemConfiguration
     var engine: ATEngine
+    #if !hasFeature(Embedded)
+    var linkReaders = ModemLinkReaders()
+    #endif
     /// What went wrong so far.
     public var counters: ATCounters { engine.counters }
 
@@ -303,6 +306,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         startTimer(at: engine.deadline)
         startTimer(at: pollsAt)
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
+        #if !hasFeature(Embedded)
+        tellLinkState()
+        #endif
     }
 
     func isDue(_ time: Duration) -> Bool { time <= loop.now }
@@ -364,6 +370,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         case (.down, .down), (.searching, .searching), (.attached, .attached): return
         default: self.state = state
         }
+        #if !hasFeature(Embedded)
+        tellLinkState()
+        #endif
         handler?.modemChanged(state)
     }
 }

@@ -8,6 +8,9 @@ enum Console {
     static func raw(_ bytes: [UInt8]) { write(bytes, to: 1) }
     static func error(_ text: String) { write("apus: \(text)\n", to: 2) }
 
+    /// Shows what is being done on a terminal's standard error, in place of what was shown so before.
+    static func progress(_ text: String) { write("\r\u{1B}[K\(text)", to: 2) }
+
     static var isTerminal: Bool { isatty(1) == 1 }
 
     private static func write(_ text: String, to descriptor: Int32) { write(Array(text.utf8), to: descriptor) }

@@ -2,8 +2,8 @@ internal import CLinux
 
 @main struct Apus {
     static let commands: [Command] = [
-        demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, coapCommand, hubCommand, modemCommand,
-        modemScriptCommand,
+        demoCommand, deviceCommand, pubCommand, subCommand, rrCommand, coapCommand, hubCommand, modemSimulatorCommand,
+        modemScriptCommand, modemProbeCommand, modemPipeCommand, modemWatchCommand, modemConsoleCommand,
     ]
 
     static func main() async { exit(await run(Array(CommandLine.arguments.dropFirst()))) }
@@ -13,11 +13,19 @@ internal import CLinux
             Console.raw(overview)
             return arguments.isEmpty ? 2 : 0
         }
-        // A command may have a name of two words.
+        // A command may have a name of two words: the first alone lists those that begin with it.
+        if commands.contains(where: { $0.name.hasPrefix("\(name) ") }) {
+            let second = arguments.dropFirst().first
+            if second == nil || ["help", "--help", "-h"].contains(second) {
+                Console.raw(overview(of: name))
+                return second == nil ? 2 : 0
+            }
+        }
         let longName = arguments.prefix(2).joined(separator: " ")
         guard let command = commands.first(where: { $0.name == longName }) ?? commands.first(where: { $0.name == name })
         else {
-            Console.error("there is no command '\(name)'; 'apus --help' lists them")
+            let group = commands.contains { $0.name.hasPrefix("\(name) ") } ? "\(name) " : ""
+            Console.error("there is no command '\(group.isEmpty ? name : longName)'; 'apus \(group)--help' lists them")
             return 2
         }
         let rest = Array(arguments.dropFirst(command.name == name ? 1 : 2))
@@ -38,12 +46,20 @@ internal import CLinux
     }
 
     private static var overview: String {
+        "Apus: devices, hubs and modems of the IoT on the command line.\n\nUsage: apus COMMAND [OPTIONS]\n\n"
+            + list(commands) + "\n'apus COMMAND --help' tells more.\n"
+    }
+
+    /// What the commands are whose names begin with the word `group`.
+    private static func overview(of group: String) -> String {
+        "Usage: apus \(group) COMMAND [OPTIONS]\n\n" + list(commands.filter { $0.name.hasPrefix("\(group) ") })
+            + "\n'apus \(group) COMMAND --help' tells more.\n"
+    }
+
+    private static func list(_ commands: [Command]) -> String {
         let width = commands.map(\.name.count).max() ?? 0
-        var text = "Apus: devices, hubs and modems of the IoT on the command line.\n\nUsage: apus COMMAND [OPTIONS]\n\n"
-        for command in commands {
-            text +=
-                "  \(command.name)\(String(repeating: " ", count: width - command.name.count + 2))\(command.summary)\n"
-        }
-        return text + "\n'apus COMMAND --help' tells more.\n"
+        return commands.map { command in
+            "  \(command.name)\(String(repeating: " ", count: width - command.name.count + 2))\(command.summary)\n"
+        }.joined()
     }
 }

@@ -38,7 +38,9 @@ func modemConfiguration(_ arguments: Arguments) throws -> ModemConfiguration {
 
 /// The driver that the options name.
 func modemDriver(_ arguments: Arguments) throws -> (name: String, driver: ModemDriver) {
-    guard let name = arguments["dialect"] else { throw UsageError("--dialect says what the modem speaks") }
+    guard let name = arguments["dialect"] else {
+        throw UsageError("--dialect says what the modem speaks; 'apus modem probe' finds it")
+    }
     guard let driver = ModemDriver(named: name) else {
         throw UsageError("there is no dialect '\(name)', but \(ModemDriver.named.map(\.name).joined(separator: ", "))")
     }

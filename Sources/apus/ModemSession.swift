@@ -239,7 +239,7 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
 
 extension ATError {
     /// Whether waiting will not help.
-    fileprivate var isForUser: Bool {
+    var isForUser: Bool {
         switch self {
         case .pinRequired, .simLocked, .joinFailed, .unsendable, .lineTooLong: true
         // No SIM, or one that does not work.

@@ -45,8 +45,9 @@ struct FileLines: Sequence, IteratorProtocol {
     }
 }
 
-private func readChunk(_ descriptor: Int32) -> [UInt8] {
-    [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
+/// What a file has next, up to `limit` bytes; empty at its end.
+func readChunk(_ descriptor: Int32, _ limit: Int = 65_536) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
         count = max(0, read(descriptor, buffer.baseAddress, buffer.count))
     }
 }

@@ -1,3 +1,4 @@
+internal import ATAdapter
 internal import CLinux
 internal import CoAPClient
 internal import HubSimulator
@@ -16,6 +17,7 @@ func sentence(for error: any Error) -> String {
     case let error as CoAPError: sentence(for: error)
     case let error as CoAPLinkError: "the links cannot be read: \(error)"
     case let error as SocketError: error.description
+    case let error as ATError: sentence(for: error)
     case let error as SecureTransportError: sentence(for: error)
     case let error as HubIdentityError: sentence(for: error)
     case let error as HubCoAPError: sentence(for: error)
@@ -106,6 +108,30 @@ func sentence(for error: MQTTError) -> String {
 
 /// The server's own words, if it has said any.
 private func words(_ reason: MQTTReason) -> String { reason.properties.reasonString.map { ": \($0)" } ?? "" }
+
+func sentence(for error: ATError) -> String {
+    switch error {
+    case .timedOut, .notResponding: "the modem does not answer; 'apus modem probe' finds its rate and dialect"
+    case .pinRequired: "the SIM wants its PIN, or has refused it; give it with --pin (three errors lock the SIM)"
+    case .simLocked: "the SIM is locked; its operator gives the PUK"
+    case .registrationDenied: "the network refuses the SIM; is its contract active, and does it allow this network?"
+    case .noDataConnection: "there is no data connection; are --apn, --user and --password right?"
+    case .joinFailed(code: 2): "the wireless network has another password; see --join"
+    case .joinFailed(code: 3): "there is no such wireless network here; see --join"
+    case .joinFailed(let code): "the wireless network cannot be joined (\(code)); is it near enough?"
+    case .equipment(code: 10): "there is no SIM in the modem; insert one, and restart the modem"
+    case .equipment(code: 13), .equipment(code: 15): "the SIM does not work; see that it sits well, or try another one"
+    case .equipment(let code): "the modem answers +CME ERROR: \(code)"
+    case .messaging(let code): "the modem answers +CMS ERROR: \(code)"
+    case .refused: "the modem answers ERROR; is the dialect right? 'apus modem probe' finds it"
+    case .unsendable: "an option holds a control character, which no command can carry"
+    case .lineTooLong: "an option is longer than a command of this modem may be"
+    case .deviceRestarted: "the modem has restarted"
+    case .cancelled: "the serial line has ended"
+    case .busy, .sendFailed, .queueFull: "the modem has too much to do (\(error)); try again"
+    @unknown default: "\(error)"
+    }
+}
 
 func sentence(for error: SecureTransportError) -> String {
     switch error {

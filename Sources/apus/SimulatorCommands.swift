@@ -9,9 +9,9 @@ let hubCommand = Command(
     passesThrough: { runHubSimulator(as: "apus hub", arguments: $0) }
 )
 
-let modemCommand = Command(
-    "modem",
+let modemSimulatorCommand = Command(
+    "modem-simulator",
     "Simulate a modem, of ten families, on a pseudo terminal.",
     usage: "[OPTIONS]",
-    passesThrough: { runModemSimulator(as: "apus modem", arguments: $0) }
+    passesThrough: { runModemSimulator(as: "apus modem-simulator", arguments: $0) }
 )

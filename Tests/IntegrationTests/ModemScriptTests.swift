@@ -210,7 +210,7 @@ private final class ModemScript: Sendable {
 }
 
 /// A UDP server on 127.0.0.1 that sends back what it gets.
-private final class DatagramEcho: Sendable {
+final class DatagramEcho: Sendable {
     let port: UInt16
     private let descriptor: Int32
 

@@ -83,6 +83,10 @@ class Cellular: ATDialect {
     /// How user and password are given: 3GPP 27.007, 10.1.31.
     var authenticationCommand: StaticString { "5?AT+CGAUTH=1,&t,&u,&p" }
 
+    #if !hasFeature(Embedded)
+    final var registeredStep: Int { Step.circuitRegistration + 1 }
+    #endif
+
     final func attachStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
         switch step {
         case Step.pin: return simAnswered(error)
