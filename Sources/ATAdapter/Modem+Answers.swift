@@ -43,7 +43,7 @@ extension Modem {
             engine.send(payload: filler.span, at: now)
         } else {
             wasGivenPayload = true
-            socket.withChunk { engine.send(payload: $0, at: now) }
+            socket.withChunk(count) { engine.send(payload: $0, at: now) }
         }
     }
 

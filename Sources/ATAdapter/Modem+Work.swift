@@ -230,7 +230,7 @@ extension Modem {
             }
         } else if request.kind == .send, let socket {
             if traits.sendsDigits {
-                socket.withChunk { command.line.append(hexadecimal: $0) }
+                socket.withChunk(request.count) { command.line.append(hexadecimal: $0) }
             } else {
                 command.payloadBytes = request.count
             }

@@ -94,9 +94,9 @@ class ModemSocket {
     /// How many bytes of ``outgoing`` stand before a chunk.
     var headBytes: Int { 0 }
 
-    /// Calls `body` with the bytes that the next send command takes.
-    final func withChunk(_ body: (Span<UInt8>) -> Void) {
-        let (head, count) = (headBytes, chunkBytes)
+    /// Calls `body` with the `count` bytes that a send command has announced. Meanwhile there may be more.
+    final func withChunk(_ count: Int, _ body: (Span<UInt8>) -> Void) {
+        let head = headBytes
         outgoing.withSpan { body($0.extracting(head..<head + count)) }
     }
 
