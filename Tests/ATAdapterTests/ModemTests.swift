@@ -42,6 +42,25 @@ import Testing
         #expect(!bench.modem.capabilities.hasReceiveFlowControl)
     }
 
+    /// What is sent between a command and its prompt goes with the next command.
+    @Test func aSendCarriesWhatItHasAnnounced() {
+        let bench = ModemBench()
+        #expect(bench.attach())
+        let (stream, probe) = bench.connect()
+        #expect(bench.run { probe.isOpen })
+        var hasSentMore = false
+        bench.stream.answer = { line in
+            if line.hasPrefix("AT+CIPSEND="), !hasSentMore {
+                hasSentMore = true
+                #expect(stream.send([4, 5].span) == 2)
+            }
+            return nil
+        }
+        #expect(stream.send([1, 2, 3].span) == 3)
+        #expect(bench.run { bench.stream.payloads.count == 2 })
+        #expect(bench.stream.payloads == [[1, 2, 3], [4, 5]])
+    }
+
     @Test func aWrongPasswordIsTold() {
         let bench = ModemBench { $0.accessPoint = (Array("net".utf8), Array("wrong".utf8)) }
         bench.stream.answer = { $0.hasPrefix("AT+CWJAP=") ? "+CWJAP:2\r\n\r\nERROR\r\n" : nil }
