@@ -186,7 +186,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
             while turn() {}
         }
         isOver = true
-        lock.withLock { hasEnded = true }
+        lock.withLock {
+            hasEnded = true
+            // Whoever asks for something from now on need not see to it: the turn that follows does it.
+            isAwake = true
+        }
         turnAfterEnd()
     }
 
