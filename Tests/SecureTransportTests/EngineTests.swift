@@ -189,7 +189,7 @@ import Testing
             before.run()
             try #require(before.client.isOpen)
             // Small pieces are still to be had, since what is Swift's own must be; large ones are not.
-            let blocks = (0..<20_000).map { _ in malloc(512) }
+            let blocks = (0..<100_000).map { _ in malloc(512) }
             for index in stride(from: 0, to: blocks.count, by: 2) { free(blocks[index]) }
             let file = fopen("/proc/self/statm", "r")
             var pages = 0
