@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, plainly and under the sanitizers, the documentation, the examples, and the sizes of the firmware.
+# The tests, the documentation, the examples, the tests under the sanitizers, and the sizes of the firmware.
 # APUS_SKIP_SANITIZERS=1 leaves the sanitizers out, for a quick run by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +15,14 @@ swift build -c release --product mqtt-allocations
 step "Tests"
 # More at once than this would be late for peers that wait for them.
 SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --skip-build --parallel
+
+step "Documentation"
+scripts/build-docs.sh
+
+step "Examples"
+scripts/check-readme.sh
+touch Examples/Package.swift
+swift build --package-path Examples
 
 if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     # Mosquitto cannot load a plugin that is built with a sanitizer: the broker gets the plain one.
@@ -35,14 +43,6 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
         --filter '^(Kernel|SAL|ATAdapter|SecureTransport|MQTTClient|CoAPClient|QCloudIoTHub)Tests'
     APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=0" "${asan[@]}" --filter '^IntegrationTests'
 fi
-
-step "Documentation"
-scripts/build-docs.sh
-
-step "Examples"
-scripts/check-readme.sh
-touch Examples/Package.swift
-swift build --package-path Examples
 
 step "Flash and RAM of the firmware, in bytes"
 scripts/firmware-size.sh

@@ -21,7 +21,7 @@ public actor OSCOREClient {
     }
 
     /// Sends a request and returns the response, which nobody but the server can have made. Throws ``CoAPError`` and ``OSCOREError``; of the latter
-    /// ``OSCOREError/notProtected`` says that somebody answered who does not know the keys, or the server because it does not take ours.
+    /// ``OSCOREError/notProtected(_:)`` says that somebody answered who does not know the keys, or the server because it does not take ours.
     ///
     /// `timeout` is for each message, as ``CoAPClient/send(_:timeout:)`` has it.
     public func send(_ request: CoAPRequest, timeout: Duration? = nil) async throws -> CoAPResponse {
