@@ -24,6 +24,8 @@ public enum CoAPError: Error, Equatable, Sendable {
     case refused(CoAPCode, diagnostic: [UInt8])
     /// A body is, or by its Size2 option will be, over the limit of the configuration.
     case bodyTooLarge(bytes: Int, limit: Int)
+    /// What an upload was given as the part of its body at `offset` has so many bytes, and not those it asked for: the body has become shorter, say.
+    case bodyPartLength(bytes: Int, expected: Int, offset: Int)
     /// An option of the request has a value that the standard does not allow (RFC 7252, 5.10).
     case invalidOption(CoAPOptionNumber)
     /// The code of the request is not a method code, 0.01 to 0.31 (RFC 7252, 12.1).

@@ -42,6 +42,8 @@ func sentence(for error: CoAPError) -> String {
     case .refused(let code, let diagnostic):
         "the server answers \(code)" + (diagnostic.isEmpty ? "" : ": \(String(decoding: diagnostic, as: UTF8.self))")
     case .bodyTooLarge(let bytes, let limit): "the body has \(bytes) bytes, over the limit of \(limit)"
+    case .bodyPartLength(let bytes, let expected, let offset):
+        "the body gave \(bytes) bytes instead of \(expected) at offset \(offset); has it changed since the upload began?"
     case .invalidOption(let number): "the value of option \(number) is not allowed"
     case .invalidMethod(let code): "\(code) is no method"
     case .messageTooLarge(let bytes, let limit): "a message of \(bytes) bytes is over the limit of \(limit)"

@@ -89,6 +89,21 @@ import Testing
         }
     }
 
+    /// A body that becomes shorter while it is sent, such as a file that is cut, ends its upload.
+    @Test func aBodyThatBecomesShorterEndsItsUpload() async throws {
+        try await TestServer.with { server in
+            let looped = LoopedClient(port: server.port)
+            let request = CoAPRequest(.put, path: "body")
+            let error = CoAPError.bodyPartLength(bytes: 76, expected: 1_024, offset: 2_048)
+            await #expect(throws: error) {
+                try await looped.client.upload(request, byteCount: 10_000) { range in
+                    Array(Self.body[range.clamped(to: 0..<2_124)])
+                }
+            }
+            await looped.close()
+        }
+    }
+
     /// An upload goes on while the server has what came before; one that has not is given the body from its beginning, and says so by 4.08.
     @Test func anUploadGoesOn() async throws {
         try await TestServer.with { server in

@@ -102,7 +102,7 @@ extension CoAPClient {
     /// Sends a body of `byteCount` bytes with a request, PUT, POST, PATCH or the like, block by block (RFC 7959): any length, in the memory of one block. Returns the response to the last
     /// one, or the first that is an error.
     ///
-    /// `read` gives the bytes of a range of the body, as many as the range has, when they are sent; it may be asked for some again, since the server may have lost what it
+    /// `read` gives the bytes of a range of the body, as many as the range has (or the upload ends with ``CoAPError/bodyPartLength(bytes:expected:offset:)``), when they are sent; it may be asked for some again, since the server may have lost what it
     /// had, or want smaller blocks: ``CoAPConfiguration/bodyRestarts`` times. An upload that was broken off goes on at `offset`, the last that `progress` told: a server that has
     /// forgotten it makes it begin anew. `progress` is told how many bytes the server has; `timeout` is for each block.
     public nonisolated(nonsending) func upload(
@@ -121,10 +121,9 @@ extension CoAPClient {
             let end = min(offset + CoAPBlock.byteCount(exponent), byteCount)
             var block = request
             block.payload = try await read(offset..<end)
-            precondition(
-                block.payload.count == end - offset,
-                "an upload was given another number of bytes than it asked for"
-            )
+            guard block.payload.count == end - offset else {
+                throw CoAPError.bodyPartLength(bytes: block.payload.count, expected: end - offset, offset: offset)
+            }
             if byteCount > CoAPBlock.byteCount(exponent) {
                 block.options.block1 = CoAPBlock(at: offset, hasMore: end < byteCount, sizeExponent: exponent)
                 if offset == 0 { block.options.add(.size1, uint: UInt32(clamping: byteCount)) }
