@@ -97,6 +97,8 @@ final class PreparedModem: ByteStream {
 final class Owner: ByteStreamHandler {
     var received = 0
     var isOpen = false
+    /// Why it is closed.
+    var end: String?
     func attemptFailed(_ address: SocketAddress, _ error: SocketError) {}
     func opened() { isOpen = true }
     func received(_ bytes: Span<UInt8>) -> Int {
@@ -105,7 +107,7 @@ final class Owner: ByteStreamHandler {
     }
     func writable() {}
     func peerEnded() {}
-    func closed(_ error: SocketError?) { fatalError("closed: \(error.map { "\($0)" } ?? "")") }
+    func closed(_ error: SocketError?) { end = error.map { "\($0)" } ?? "the peer has closed it" }
 }
 
 /// Processor time of this process, in seconds.
@@ -121,20 +123,24 @@ func run(_ name: String, _ mode: String, _ count: Int) throws -> Double {
     let line = PreparedModem(isPush: name == "espat")
     let owner = Owner()
     let modem = Modem(driver, serial: line, loop: loop)
-    let stream = modem.connect(to: Endpoint(host: "192.0.2.7", port: 7), deadline: loop.now + .seconds(60), handler: owner)
+    let stream = modem.connect(
+        to: Endpoint(host: "192.0.2.7", port: 7),
+        deadline: loop.now + .seconds(60),
+        handler: owner
+    )
     // The loop has nothing but the modem, whose work is done at the end of each turn.
     func turn() { repeat { loop.run(after: { line.settle() }, while: { false }) } while line.owesAnswers }
-    for _ in 0..<5_000 where !owner.isOpen {
+    for _ in 0..<5_000 where !owner.isOpen && owner.end == nil {
         turn()
         usleep(1_000)
     }
-    guard owner.isOpen else { throw BenchError("the modem does not open its socket") }
+    guard owner.isOpen else { throw BenchError("the modem does not open its socket: \(owner.end ?? "no answer")") }
     let push = Array("\r\n+IPD,\(line.link),1024:".utf8) + PreparedModem.payload
     let notice = Array("\r\n+QIURC: \"recv\",\(line.link)\r\n".utf8)
     let lines = Array("\r\n+QIND: \"csq\",23,99\r\nWIFI GOT IP\r\n".utf8)
     let start = cpu()
     switch (mode, name) {
-    case ("receive", "espat"): while owner.received < count { line.say(push) }
+    case ("receive", "espat"): while owner.received < count, owner.end == nil { line.say(push) }
     case ("receive", _):
         line.waiting = count / 1_024
         line.say(notice)
@@ -142,7 +148,7 @@ func run(_ name: String, _ mode: String, _ count: Int) throws -> Double {
         guard owner.received >= count / 1_024 * 1_024 else { throw BenchError("\(owner.received) bytes of \(count)") }
     case ("send", _):
         var sent = 0
-        while sent < count {
+        while sent < count, owner.end == nil {
             let taken = stream.send(PreparedModem.payload.span)
             sent += taken
             turn()
@@ -150,6 +156,7 @@ func run(_ name: String, _ mode: String, _ count: Int) throws -> Double {
     case ("lines", _): for _ in 0..<count / lines.count { line.say(lines) }
     default: throw BenchError(usage)
     }
+    if let end = owner.end { throw BenchError("the socket was closed: \(end)") }
     return cpu() - start
 }
 
@@ -163,7 +170,9 @@ func run(_ name: String, _ mode: String, _ count: Int) throws -> Double {
                 options[String(name.dropFirst(2))] = value
             }
             if let driver = options["driver"] {
-                guard let mode = options["mode"], let count = options["count"].flatMap({ Int($0) }) else { throw BenchError(usage) }
+                guard let mode = options["mode"], let count = options["count"].flatMap({ Int($0) }) else {
+                    throw BenchError(usage)
+                }
                 print("{\"count\":\(count),\"cpu_s\":\(rounded(try run(driver, mode, count), 6))}")
             } else {
                 try compare(options["plugin"])
@@ -176,14 +185,19 @@ func run(_ name: String, _ mode: String, _ count: Int) throws -> Double {
     }
 
     private static func compare(_ plugin: String?) throws {
-        print("What a driver takes per byte of payload, or of lines that say nothing new; and how much of a core that is on a line of 921,600 baud.")
-        for (driver, mode) in [("espat", "receive"), ("espat", "send"), ("quectel", "receive"), ("quectel", "send"), ("quectel", "lines")] {
+        print(
+            "What a driver takes per byte of payload, or of lines that say nothing new; and how much of a core that is on a line of 921,600 baud."
+        )
+        for (driver, mode) in [
+            ("espat", "receive"), ("espat", "send"), ("quectel", "receive"), ("quectel", "send"), ("quectel", "lines"),
+        ] {
             func arguments(_ count: Int) -> [String] { ["--driver", driver, "--mode", mode, "--count", "\(count)"] }
             let count = 50_000_000
             let times = (0..<3).compactMap { _ in Job.measure(arguments(count))?["cpu_s"] }
             guard let least = times.min() else { throw BenchError("\(driver) cannot \(mode)") }
             let nanoseconds = least / Double(count) * 1e9
-            var text = "\(driver) \(mode): \(rounded(nanoseconds, 2)) ns/B, \(rounded(1e3 / nanoseconds, 0)) MB/s, \(rounded(nanoseconds * 92_160 / 1e7, 4)) % of a core"
+            var text =
+                "\(driver) \(mode): \(rounded(nanoseconds, 2)) ns/B, \(rounded(1e3 / nanoseconds, 0)) MB/s, \(rounded(nanoseconds * 92_160 / 1e7, 4)) % of a core"
             if let plugin, Job.canCountInstructions, let once = Job.instructions(arguments(1_000_000), plugin),
                 let twice = Job.instructions(arguments(2_000_000), plugin)
             {
