@@ -37,6 +37,14 @@ public enum IPAddress: Equatable, Hashable, Sendable {
     /// This machine itself: `::1`.
     public static var loopbackIPv6: IPAddress { .v6(high: 0, low: 1, scope: 0) }
 
+    /// Whether it is the address of a group: 224.0.0.0/4 (RFC 5771), ff00::/8 (RFC 4291, 2.7).
+    public var isMulticast: Bool {
+        switch self {
+        case .v4(let value): value >> 28 == 0xE
+        case .v6(let high, _, _): high >> 56 == 0xFF
+        }
+    }
+
     /// An IPv4 address from `a.b.c.d`: four decimal numbers without leading zeros, else `nil`.
     public init?(ipv4 text: Span<UInt8>) {
         var value: UInt32 = 0

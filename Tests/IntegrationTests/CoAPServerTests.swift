@@ -157,9 +157,7 @@ import Testing
     @Test func aTakenPortIsAnError() async throws {
         try await with { server, _ in
             let loop = EventLoop.start()
-            var options = SocketOptions()
-            options.reusesAddress = false
-            let network = LinuxNetwork(loop: loop, options: options)
+            let network = LinuxNetwork(loop: loop)
             await #expect(throws: SocketError.addressInUse(code: EADDRINUSE)) {
                 try await CoAPServer.start(at: SocketAddress(address: .loopbackIPv4, port: server.port), over: network)
             }

@@ -39,6 +39,22 @@ import Testing
         loop.stop()
     }
 
+    /// Two sockets at one address, of which one hears nothing, are for those who ask for it.
+    @Test func aTakenPortIsAnError() async throws {
+        let server = try await DatagramChannel.bind(at: ConnectionTests.loopback, over: network())
+        let address = try #require(await server.localAddress)
+        await #expect(throws: SocketError.addressInUse(code: EADDRINUSE)) {
+            try await DatagramChannel.bind(at: address, over: network())
+        }
+        await server.close()
+        let reusing = network { $0.reusesAddress = true }
+        let first = try await DatagramChannel.bind(at: address, over: reusing)
+        let second = try await DatagramChannel.bind(at: address, over: reusing)
+        await first.close()
+        await second.close()
+        loop.stop()
+    }
+
     @Test func marksWhatWasCut() async throws {
         let server = try await DatagramChannel.bind(
             at: ConnectionTests.loopback,

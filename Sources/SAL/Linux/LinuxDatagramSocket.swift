@@ -42,9 +42,10 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
         self.loop = loop
         self.options = options
         self.handler = handler
+        let isGroup = address.address.isMulticast
         let address = SystemAddress(address)
         var failure = makeDescriptor(address.family)
-        if failure == nil { failure = options.applyBound(to: descriptor, family: family) }
+        if failure == nil { failure = options.applyBound(to: descriptor, family: family, reusing: isGroup) }
         if failure == nil, unsafe address.withPointer({ unsafe CLinux.bind(descriptor, $0, $1) }) != 0 {
             failure = SocketError(errno: clinux_errno())
         }

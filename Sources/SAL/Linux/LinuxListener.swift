@@ -33,7 +33,7 @@ final class LinuxListener: StreamListener, ReadinessHandler, EndOfTurnHandler, T
         descriptor = socket(address.family, clinux_stream_type(), 0)
         guard descriptor >= 0 else { throw SocketError(errno: clinux_errno()) }
         var failure = options.apply(to: descriptor, family: address.family, isStream: true)
-        if failure == nil { failure = options.applyBound(to: descriptor, family: address.family) }
+        if failure == nil { failure = options.applyBound(to: descriptor, family: address.family, reusing: true) }
         if let failure { throw failure }
         let isBound = unsafe address.withPointer { unsafe CLinux.bind(descriptor, $0, $1) } == 0
         guard isBound, CLinux.listen(descriptor, Int32(clamping: options.backlog)) == 0 else {

@@ -41,8 +41,10 @@ public struct SocketOptions: Sendable {
     public var trafficClass: Int?
     /// For how long a stream that is closed goes on sending what it took before it is given up, in seconds.
     public var lingerSeconds = 60
-    /// Listeners and datagrams: an address whose earlier connections still fade away may be taken again (SO_REUSEADDR).
-    public var reusesAddress = true
+    /// Sets SO_REUSEADDR. For a listener: an address whose earlier connections still fade away may be taken again. For datagrams: sockets which all have it
+    /// share an address, of which the last one alone gets what is sent to it, and all get what is sent to a group. `nil`: as listeners and the members of a group, at
+    /// its own address, need it.
+    public var reusesAddress: Bool?
     /// Listeners and datagrams: several sockets, one per loop, share the address, and the system deals out what arrives (SO_REUSEPORT).
     public var sharesPort = false
     /// Listeners and datagrams at `::` take IPv4 peers too.
@@ -130,10 +132,10 @@ extension SocketOptions {
     }
 
     /// Sets what sockets have that others send to, before they are bound.
-    func applyBound(to descriptor: Int32, family: Int32) -> SocketError? {
+    func applyBound(to descriptor: Int32, family: Int32, reusing: Bool) -> SocketError? {
         guard family != AF_UNIX else { return nil }
         var setter = OptionSetter(descriptor)
-        if reusesAddress { setter.set(SOL_SOCKET, SO_REUSEADDR, 1) }
+        if reusesAddress ?? reusing { setter.set(SOL_SOCKET, SO_REUSEADDR, 1) }
         if sharesPort { setter.set(SOL_SOCKET, SO_REUSEPORT, 1) }
         if family == AF_INET6 { setter.set(Int32(IPPROTO_IPV6), Int32(IPV6_V6ONLY), isDualStack ? 0 : 1) }
         return setter.failure
