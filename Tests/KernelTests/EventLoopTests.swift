@@ -71,6 +71,24 @@ private final class Deaf: ReadinessHandler { func ready(_ events: EventLoop.Read
         #expect(throws: SystemError(code: ESHUTDOWN)) { try result.get() }
     }
 
+    /// What is asked while a loop ends runs once, by the loop's last turn or after it, and never by two threads at once: that traps.
+    @Test func whatIsAskedOfALoopThatEndsJustNowIsDone() async {
+        for _ in 0..<400 {
+            let loop = EventLoop.start()
+            await loop.call {}
+            let count = Guarded(0)
+            await withTaskGroup { group in
+                group.addTask {
+                    for _ in 0..<200 { loop.execute { count.withLock { $0 += 1 } } }
+                }
+                group.addTask { loop.stop() }
+            }
+            await withCheckedContinuation { continuation in loop.execute { continuation.resume() } }
+            #expect(count.withLock { $0 } == 200)
+        }
+        loop.stop()
+    }
+
     @Test func reportsReadinessUntilItIsDealtWith() async {
         final class Reader: ReadinessHandler {
             let descriptor: Int32
