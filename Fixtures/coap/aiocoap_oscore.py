@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A peer with OSCORE on aiocoap, for tests: the context of RFC 8613, C.1, with an ID context.
 
-server PORT    /hello, /echo (POST), /count (observable), /large (Block2). It has lost its replay window, and so challenges the first request.
+server PORT    /hello, /echo (POST), /count (observable), /observers (how many of that), /large (Block2). It has lost its replay window, and so challenges the first request.
 client PORT    sends requests to a server, GET /hello?a=1, /nowhere and /count (observed up to "3"), and in the end what came of them: POST /result.
 """
 import asyncio
@@ -52,10 +52,14 @@ class Echo(resource.Resource):
 
 class Count(resource.ObservableResource):
     count = 0
+    observers = 0
 
     async def add_observation(self, request, observation):
         await super().add_observation(request, observation)
         asyncio.get_running_loop().create_task(self.tick())
+
+    def update_observation_count(self, newcount):
+        self.observers = newcount
 
     async def tick(self):
         for _ in range(3):
@@ -67,6 +71,15 @@ class Count(resource.ObservableResource):
         return aiocoap.Message(payload=b"%d" % self.count)
 
 
+class Observers(resource.Resource):
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    async def render_get(self, request):
+        return aiocoap.Message(payload=b"%d" % self.count.observers)
+
+
 class Large(resource.Resource):
     async def render_get(self, request):
         return aiocoap.Message(payload=bytes(range(256)) * 8)
@@ -76,7 +89,9 @@ async def serve(port):
     site = resource.Site()
     site.add_resource(["hello"], Hello())
     site.add_resource(["echo"], Echo())
-    site.add_resource(["count"], Count())
+    count = Count()
+    site.add_resource(["count"], count)
+    site.add_resource(["observers"], Observers(count))
     site.add_resource(["large"], Large())
     known = credentials.CredentialsMap()
     load(known, ":peer", "01", "", "unknown")

@@ -165,9 +165,16 @@ public final class CoAPConnection: DatagramHandler, TimerHandler, EndOfTurnHandl
         return id
     }
 
-    /// Ends a request with ``CoAPError/cancelled``, unless it is over; its completion is not called from inside this call.
-    public func cancel(_ id: CoAPExchangeID) {
-        session.cancel(id, at: loop.now)
+    /// Registers an observation whose messages are protected once more, as ``CoAPSession/renew(_:with:at:)`` says.
+    public func renew(_ id: CoAPExchangeID, with request: CoAPRequest) throws(CoAPError) {
+        try session.renew(id, with: request, at: loop.now)
+        askForEndOfTurn()
+    }
+
+    /// Ends a request with ``CoAPError/cancelled``, unless it is over; its completion is not called from inside this call. `request` is what asks the server to forget an
+    /// observation whose messages are protected.
+    public func cancel(_ id: CoAPExchangeID, with request: CoAPRequest? = nil) {
+        session.cancel(id, with: request, at: loop.now)
         askForEndOfTurn()
     }
 

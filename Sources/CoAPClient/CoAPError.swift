@@ -42,7 +42,7 @@ public enum CoAPError: Error, Equatable, Sendable {
     case closed
     /// The socket below failed.
     case transport(SocketError)
-    /// The connection ended between the request and its response; whether the server has acted on it is not known.
+    /// The connection ended between the request, or a registration that is protected, and its response; whether the server has acted on it is not known.
     case connectionLost
     /// The peer aborted the connection, with this diagnostic text (RFC 8323, 5.6).
     case aborted(diagnostic: [UInt8])

@@ -61,6 +61,21 @@ extension CoAPSession {
         register(exchange)
     }
 
+    /// Registers an observation once more, with the same token, by `request`: one whose messages are protected (RFC 8613), when it is
+    /// ``Output/stale(_:)`` or what was notified is not fresh any more. Does nothing if there is no such observation, or the server is being asked.
+    public mutating func renew(
+        _ id: CoAPExchangeID,
+        with request: CoAPRequest,
+        at now: Duration
+    ) throws(CoAPError) {
+        guard let exchange = exchanges[id], exchange.observation != nil, case .observing = exchange.state else {
+            return
+        }
+        try prepareInTime(exchange, request)
+        register(exchange)
+        transmitWaiting(at: now)
+    }
+
     /// Registers once more, with the same token.
     private mutating func register(_ exchange: Exchange) {
         exchange.observation?.forget()
@@ -71,19 +86,28 @@ extension CoAPSession {
     /// Registers all observations once more: the server may have lost them with the connection, or knows another address.
     mutating func registerAll() {
         for place in exchanges.indices {
-            if let exchange = exchanges[place], case .observing = exchange.state { register(exchange) }
+            guard let exchange = exchanges[place], case .observing = exchange.state else { continue }
+            if exchange.observation?.isProtected == true {
+                output(.stale(exchange.id))
+            } else {
+                register(exchange)
+            }
         }
     }
 
     /// Ends an observation, and has the server forget it, by a request whose answer nobody waits for (RFC 7641, 3.6); `false` if it is none, or none yet.
-    mutating func deregister(_ id: CoAPExchangeID) -> Bool {
+    mutating func deregister(_ id: CoAPExchangeID, _ last: CoAPRequest?) -> Bool {
         guard isTransportOpen, let exchange = exchanges[id], exchange.audience == .user,
-            exchange.observation?.isRegistered == true || exchange.isRefreshing,
-            var message = request(of: exchange), !exchanges.isFull
+            let observation = exchange.observation, observation.isRegistered || exchange.isRefreshing,
+            last != nil || !observation.isProtected, var message = request(of: exchange), !exchanges.isFull
         else { return false }
         dropFetch(of: exchange)
         finish(exchange, .failure(.cancelled))
-        message.options.observe = 1
+        if let last {
+            (message.options, message.payload) = (last.options, last.payload)
+        } else {
+            message.options.observe = 1
+        }
         let last = hide(exchange, as: .nobody, encode(message))
         // Notifications that are under way have its token.
         last.keepsToken = true

@@ -67,9 +67,10 @@ extension CoAPSession {
             if case .observing = exchange.state { continue }
             if exchange.audience != .user {
                 drop(exchange)
-            } else if exchange.observation != nil {
+            } else if let observation = exchange.observation, !observation.isProtected {
                 stall(exchange)
-            } else if !exchange.wasLost, exchange.transfer == nil, exchange.method == .get || exchange.method == .fetch
+            } else if !exchange.wasLost, exchange.transfer == nil, exchange.observation == nil,
+                exchange.method == .get || exchange.method == .fetch
             {
                 exchange.wasLost = true
                 stall(exchange)

@@ -193,19 +193,13 @@ public struct CoAPSession: ~Copyable {
             deadline: timeout.map { now + $0 },
             datagram: []
         )
-        #if !hasFeature(Embedded)
-        if isStream, !isTransportReady {
-            exchange.unprepared = Exchange.Unprepared(request)
-        } else {
-            try prepare(exchange, request)
-        }
-        #else
-        try prepare(exchange, request)
-        #endif
+        try prepareInTime(exchange, request)
         // All three classes (RFC 7967, 2.1).
         exchange.wantsNoResponse = !request.isConfirmable && (request.options.noResponse ?? 0) & 26 == 26
         exchange.collectsBlocks = request.collectsBlocks
-        if request.options.observe == 0 { exchange.observation = Observation() }
+        if request.options.observe == 0 {
+            exchange.observation = Observation(isProtected: request.options.contains(.oscore))
+        }
         start(exchange, at: now)
         return exchange.id
     }
@@ -247,6 +241,14 @@ public struct CoAPSession: ~Copyable {
         transmitWaiting(at: now)
     }
 
+    /// Encodes a request, or its first block, as soon as it is known how large it may be.
+    mutating func prepareInTime(_ exchange: Exchange, _ request: CoAPRequest) throws(CoAPError) {
+        #if !hasFeature(Embedded)
+        if isStream, !isTransportReady { return exchange.unprepared = Exchange.Unprepared(request) }
+        #endif
+        try prepare(exchange, request)
+    }
+
     /// Encodes a request, or its first block.
     mutating func prepare(_ exchange: Exchange, _ request: CoAPRequest) throws(CoAPError) {
         var message = CoAPMessage(
@@ -266,9 +268,9 @@ public struct CoAPSession: ~Copyable {
     }
 
     /// Ends a request with ``CoAPError/cancelled``, unless it is over. A response that still comes is rejected; the server of an observed resource is asked to forget it
-    /// (RFC 7641, 3.6).
-    public mutating func cancel(_ id: CoAPExchangeID, at now: Duration) {
-        if deregister(id) { return transmitWaiting(at: now) }
+    /// (RFC 7641, 3.6): by `request`, where the one that was sent is protected and so cannot be repeated.
+    public mutating func cancel(_ id: CoAPExchangeID, with request: CoAPRequest? = nil, at now: Duration) {
+        if deregister(id, request) { return transmitWaiting(at: now) }
         fail(id, .cancelled, at: now)
     }
 

@@ -177,6 +177,19 @@ import Testing
             #expect(echoed.code == .content && echoed.payload == payload)
         }
         #expect(try await client.send(CoAPRequest(.get, path: "nowhere")).code == .notFound)
+        var counts: [String] = []
+        for try await case .response(let count) in client.observe(CoAPRequest(.get, path: "count")) {
+            counts.append(String(decoding: count.payload, as: UTF8.self))
+            if counts.last == "3" { break }
+        }
+        #expect(counts == ["0", "1", "2", "3"])
+        // The server has forgotten it, as it was told.
+        var observers = "1"
+        for _ in 0..<100 where observers != "0" {
+            let response = try await client.send(CoAPRequest(.get, path: "observers"))
+            observers = String(decoding: response.payload, as: UTF8.self)
+        }
+        #expect(observers == "0")
         await looped.close()
     }
 }

@@ -5,10 +5,9 @@ internal import SAL
 /// A client whose requests to one server are protected by OSCORE (RFC 8613), over a ``CoAPClient`` whose ``CoAPConfiguration/understoodOptions`` have
 /// ``CoAPOptionNumber/oscore``.
 ///
-/// Bodies that one message does not hold go in blocks that are protected each (RFC 8613, 4.1.3.4.1), and a server that wants to know that a request is new is told (RFC 9175, 2.3). Requests
-/// to be observed are the work of an ``OSCOREContext`` by itself.
+/// Bodies that one message does not hold go in blocks that are protected each (RFC 8613, 4.1.3.4.1), and a server that wants to know that a request is new is told (RFC 9175, 2.3).
 public actor OSCOREClient {
-    private let client: CoAPClient
+    let client: CoAPClient
     private var context: OSCOREContext
 
     /// The loop that it lives on, which is the client's.
@@ -36,17 +35,43 @@ public actor OSCOREClient {
                 next = proven
                 continue
             }
-            if transfer == nil, response.code.isSuccess, response.options.block2?.hasMore == true,
-                request.options.block2 == nil
-            {
-                transfer = self.transfer(request, isUploading: false)
-            }
+            if transfer == nil, hasMore(response, request) { transfer = self.transfer(request, isUploading: false) }
             guard let transfer else { return response }
             switch transfer.take(response) {
             case .finished(let result): return try result.get()
             case .next: next = self.next(request, transfer)
             }
         }
+    }
+
+    /// Whether a response is the first block of a body whose rest is to be fetched.
+    func hasMore(_ response: CoAPResponse, _ request: CoAPRequest) -> Bool {
+        response.code.isSuccess && response.options.block2?.hasMore == true && request.options.block2 == nil
+    }
+
+    /// The whole body that `first` is the first block of.
+    func fetchRest(of first: CoAPResponse, _ request: CoAPRequest) async throws -> CoAPResponse {
+        let transfer = transfer(request, isUploading: false)
+        var response = first
+        while true {
+            switch transfer.take(response) {
+            case .finished(let result): return try result.get()
+            case .next: response = try await exchange(next(request, transfer), nil)
+            }
+        }
+    }
+
+    func protect(
+        _ request: CoAPRequest
+    ) throws(OSCOREError) -> (request: CoAPRequest, exchange: OSCOREClientExchange) { try context.protect(request) }
+
+    func unprotect(
+        _ response: CoAPResponse,
+        for exchange: OSCOREClientExchange
+    ) throws(OSCOREError) -> (response: CoAPResponse, exchange: OSCOREClientExchange) {
+        var exchange = exchange
+        let response = try context.unprotect(response, for: &exchange)
+        return (response, exchange)
     }
 
     /// How large blocks may be: what they become, with the options and all, must go in a message without blocks of its own.
@@ -78,9 +103,9 @@ public actor OSCOREClient {
     }
 
     private func exchange(_ request: CoAPRequest, _ timeout: Duration?) async throws -> CoAPResponse {
-        var (protected, exchange) = try context.protect(request)
+        let (protected, exchange) = try protect(request)
         let response = try await client.send(protected, timeout: timeout)
-        return try context.unprotect(response, for: &exchange)
+        return try unprotect(response, for: exchange).response
     }
 }
 #endif
