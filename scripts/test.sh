@@ -28,20 +28,34 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     # Mosquitto cannot load a plugin that is built with a sanitizer: the broker gets the plain one.
     plugin=$(pwd)/.build/debug/libHubPlugin.so
 
-    step "Tests under the thread sanitizer"
+    step "Build with the thread sanitizer"
     swift build --build-tests --sanitize=thread --scratch-path .build/tsan
-    APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
-        swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip FirmwareTests
-
-    step "Tests under the address sanitizer"
+    step "Build with the address sanitizer"
     swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -use-ld=lld
-    asan=(swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest
-        -Xswiftc -use-ld=lld)
-    # Of the modules by themselves nothing may be left at the end. A device that is cut off in the middle may leave its last objects.
-    # What is freed is soon used again, so that tests of what is left can look at the size of the process.
-    ASAN_OPTIONS="detect_leaks=1:quarantine_size_mb=2" "${asan[@]}" \
-        --filter '^(Kernel|SAL|ATAdapter|SecureTransport|MQTTClient|CoAPClient|QCloudIoTHub)Tests'
-    APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=0" "${asan[@]}" --filter '^IntegrationTests'
+
+    # Each runs one test after the other, so that both have a core.
+    step "Tests under both sanitizers"
+    under_thread_sanitizer() {
+        APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
+            swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip FirmwareTests
+    }
+    under_address_sanitizer() {
+        asan=(swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest
+            -Xswiftc -use-ld=lld)
+        # Of the modules by themselves nothing may be left at the end. A device that is cut off in the middle may leave its last objects.
+        # What is freed is soon used again, so that tests of what is left can look at the size of the process.
+        ASAN_OPTIONS="detect_leaks=1:quarantine_size_mb=2" "${asan[@]}" \
+            --filter '^(Kernel|SAL|ATAdapter|SecureTransport|MQTTClient|CoAPClient|QCloudIoTHub)Tests' &&
+            APUS_HUB_PLUGIN=$plugin ASAN_OPTIONS="detect_leaks=0" "${asan[@]}" --filter '^IntegrationTests'
+    }
+    under_thread_sanitizer > .build/tsan.log 2>&1 &
+    thread=$!
+    failed=
+    under_address_sanitizer || failed+=" address"
+    step "Tests under the thread sanitizer"
+    wait $thread || failed+=" thread"
+    cat .build/tsan.log
+    if [ -n "$failed" ]; then echo "The tests failed under the sanitizer of:$failed" >&2; exit 1; fi
 fi
 
 step "Flash and RAM of the firmware, in bytes"
