@@ -41,6 +41,7 @@ extension Modem {
     func loseDevice() {
         endAllSockets(.deviceRestarted)
         if request.kind == .user { finishUserCommand(.failure(.deviceRestarted)) }
+        if request.kind == .service { service?.commandEnded(.deviceRestarted) }
         request.kind = .none
         requestSocket = nil
         isPolling = false
@@ -190,6 +191,16 @@ extension Modem {
             wantsSignal = false
             return start(ATRequest(kind: .signal), nil)
         }
+        return startPoll() || startService()
+    }
+
+    private func startService() -> Bool {
+        guard let command = service?.nextCommand() else { return false }
+        start(ATRequest(kind: .service), nil, command)
+        return true
+    }
+
+    private func startPoll() -> Bool {
         guard isDue(pollsAt) else { return false }
         pollsAt = ATEngine.never
         if traits.readsUntilEmpty {
@@ -243,6 +254,9 @@ extension Modem {
         self.request = request
         requestSocket = socket
         reason = .none
+        #if !hasFeature(Embedded)
+        trace(command)
+        #endif
         engine.start(command, at: loop.now)
     }
 }

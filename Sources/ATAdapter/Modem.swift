@@ -31,6 +31,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     let traits: ATTraits
     /// Who is told what the modem does; kept alive while it is set.
     public var handler: (any ModemHandler)?
+    /// What its firmware does beside sockets; kept alive while it is set.
+    var service: (any ModemService)?
     /// Tries to get a new serial line after the end of one.
     var reopen: (() -> Void)?
     private let turnEnd: EndOfTurn
@@ -75,6 +77,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var engine: ATEngine
     #if !hasFeature(Embedded)
     var linkReaders = ModemLinkReaders()
+    /// Is told the lines that go to the modem and come from it, without payloads and secrets; called on ``loop``.
+    public var trace: ((ModemTraceLine) -> Void)?
     #endif
     /// What went wrong so far.
     public var counters: ATCounters { engine.counters }
@@ -113,6 +117,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     /// Ends everything for good: all sockets end with `SocketError.closed` or `.deviceRestarted`, also those that wait for a link.
     public func close() {
+        service?.endForGood()
         detach()
         while let socket = firstSocket(where: { !$0.isEnded }) { socket.end(.closed) }
         askForEndOfTurn()
@@ -305,6 +310,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         flush()
         startTimer(at: engine.deadline)
         startTimer(at: pollsAt)
+        // Otherwise there is a turn when the command ends.
+        if engine.isIdle, let service { startTimer(at: service.deadline) }
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
         #if !hasFeature(Embedded)
         tellLinkState()
@@ -373,6 +380,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         #if !hasFeature(Embedded)
         tellLinkState()
         #endif
+        service?.modemChanged(isAttached: state == .attached)
         handler?.modemChanged(state)
     }
 }
