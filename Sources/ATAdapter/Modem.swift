@@ -25,7 +25,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     /// The loop that its sockets live on.
     public let loop: EventLoop
-    private let timer: Timer
+    let timer: Timer
     private var serial: (any ByteStream)?
     let dialect: any ATDialect
     let traits: ATTraits
@@ -302,16 +302,18 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             }
             if socket.hasDeadline { startTimer(at: socket.deadline) }
             if let time = socket.opensUntil { startTimer(at: time) }
-            if socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
+            if engine.isIdle, socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
             previous = socket
         }
         guard serial != nil else { return }
         startNext()
         flush()
         startTimer(at: engine.deadline)
-        startTimer(at: pollsAt)
         // Otherwise there is a turn when the command ends.
-        if engine.isIdle, let service { startTimer(at: service.deadline) }
+        if engine.isIdle {
+            startTimer(at: pollsAt)
+            if let service { startTimer(at: service.deadline) }
+        }
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
         #if !hasFeature(Embedded)
         tellLinkState()
