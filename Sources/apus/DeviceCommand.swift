@@ -56,6 +56,7 @@ let deviceCommand = Command(
         status.update { $0.interval = .milliseconds(interval) }
     }
     let seconds = try arguments.number("seconds", in: 1...1_000_000)
+    Interruption.watch()
     let run: @Sendable () async throws -> Void
     if let name = arguments["modem-mqtt"] {
         let device = try await openModemDevice(identity, name, arguments)
