@@ -65,7 +65,14 @@ extension Modem {
         trace?(.modem(line))
         #endif
         var notice = dialect.notice(line.span, during: request)
-        if case .unknown = notice, let service { notice = service.notice(line.span) }
+        if case .unknown = notice, let service {
+            switch service.heard(line.span) {
+            case .unknown: break
+            case .ignored: notice = .ignored
+            case .done: notice = .done
+            case .failed: notice = .failed
+            }
+        }
         if case .unknown = notice {
             if request.kind != .user { engine.counters.unknownLines += 1 }
             if engine.isGlued { dataWasLonger() }

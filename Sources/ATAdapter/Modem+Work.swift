@@ -191,14 +191,11 @@ extension Modem {
             wantsSignal = false
             return start(ATRequest(kind: .signal), nil)
         }
-        return startPoll() || startService()
+        return startPoll() || service?.takeTurn() == true
     }
 
-    private func startService() -> Bool {
-        guard let command = service?.nextCommand() else { return false }
-        start(ATRequest(kind: .service), nil, command)
-        return true
-    }
+    /// Starts a command of the service.
+    func start(service command: ATCommand) { start(ATRequest(kind: .service), nil, command) }
 
     private func startPoll() -> Bool {
         guard isDue(pollsAt) else { return false }

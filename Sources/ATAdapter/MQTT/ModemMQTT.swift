@@ -57,7 +57,7 @@ public final class ModemMQTT: ModemService, EndOfTurnHandler {
     /// Ends the connection; what waits fails with ``ModemMQTTError/disconnected``.
     public func disconnect() { change { $0.disconnect() } }
 
-    func endForGood() {
+    package func endForGood() {
         change {
             $0.disconnect()
             // What the firmware has is ended by the next one, if there is one.
@@ -115,11 +115,15 @@ public final class ModemMQTT: ModemService, EndOfTurnHandler {
 
     // MARK: The modem
 
-    var deadline: Duration { session.deadline(at: modem.loop.now) }
+    package var deadline: Duration { session.deadline(at: modem.loop.now) }
 
-    func nextCommand() -> ATCommand? { session.nextCommand(at: modem.loop.now) }
+    package func takeTurn() -> Bool {
+        guard let command = session.nextCommand(at: modem.loop.now) else { return false }
+        modem.start(service: command)
+        return true
+    }
 
-    func takePayload() -> [UInt8] {
+    package func takePayload() -> [UInt8] {
         guard case .request(let id) = session.work, let request = session.requests.first(where: { $0.id == id }) else {
             // Its user has given it up, and the modem waits for as many bytes: what follows shows it that they are none.
             return []
@@ -127,15 +131,17 @@ public final class ModemMQTT: ModemService, EndOfTurnHandler {
         return request.payload
     }
 
-    func commandEnded(_ error: ATError?) { change { $0.ended(error, at: modem.loop.now) } }
+    package func commandEnded(_ error: ATError?) { change { $0.ended(error, at: modem.loop.now) } }
 
-    func notice(_ line: Span<UInt8>) -> ATNotice {
+    package func heard(_ line: Span<UInt8>) -> ModemServiceNotice {
         let notice = session.notice(line, at: modem.loop.now)
         turnEnd.request(self)
         return notice
     }
 
-    func modemChanged(isAttached: Bool) { change { $0.modemChanged(isAttached: isAttached, at: modem.loop.now) } }
+    package func modemChanged(isAttached: Bool) {
+        change { $0.modemChanged(isAttached: isAttached, at: modem.loop.now) }
+    }
 
     private func change(_ body: (inout ModemMQTTSession) -> Void) {
         body(&session)
@@ -174,7 +180,7 @@ public final class ModemMQTT: ModemService, EndOfTurnHandler {
 
     // MARK: Messages
 
-    func received(_ bytes: Span<UInt8>, behind header: Span<UInt8>, total: Int, left: Int) -> Bool {
+    package func received(_ bytes: Span<UInt8>, behind header: Span<UInt8>, total: Int, left: Int) -> Bool {
         guard header.has("+TCMQTTRCVPUB:", at: 0) else {
             incoming = left == 0 ? .nothing : .image
             let line = session.line
@@ -206,7 +212,7 @@ public final class ModemMQTT: ModemService, EndOfTurnHandler {
         return start + 1
     }
 
-    func payloadEnded(isWhole: Bool) {
+    package func payloadEnded(isWhole: Bool) {
         defer { incoming = .nothing }
         // A command that reads an image is not answered then.
         if incoming == .image { return }

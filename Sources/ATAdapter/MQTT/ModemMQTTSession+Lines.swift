@@ -18,7 +18,7 @@ extension ModemMQTTSession {
         """
     }
 
-    mutating func notice(_ line: Span<UInt8>, at now: Duration) -> ATNotice {
+    mutating func notice(_ line: Span<UInt8>, at now: Duration) -> ModemServiceNotice {
         guard line.has("+TC", at: 0) else { return .unknown }
         let match = ATMatch(line, in: Self.notices)
         let code = ModemMQTTCode(rawValue: Int32(truncatingIfNeeded: match[0]))
@@ -42,7 +42,7 @@ extension ModemMQTTSession {
     }
 
     /// `+NAME:OK` or `+NAME:FAIL,code` of the command in flight. The long forms of a publish may end with the name of the short one.
-    private mutating func result(_ line: Span<UInt8>) -> ATNotice {
+    private mutating func result(_ line: Span<UInt8>) -> ModemServiceNotice {
         // Behind `AT`.
         var position = 0
         while position < line.count, line[position] != UInt8(ascii: ":") {
@@ -66,7 +66,7 @@ extension ModemMQTTSession {
     }
 
     /// `+TCFWINFO:"version",bytes,"md5"`, and perhaps how much the modem can hold.
-    private mutating func info(_ line: Span<UInt8>) -> ATNotice {
+    private mutating func info(_ line: Span<UInt8>) -> ModemServiceNotice {
         let command = self.line
         guard case .request(let id) = work, command.span.has("AT+TCFWINFO?", at: 0) else { return .unknown }
         var position = 10
