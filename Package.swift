@@ -36,6 +36,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CMbedTLS", providers: [.apt(["libmbedtls-dev"])]),
         .systemLibrary(name: "CPahoMQTT", providers: [.apt(["libpaho-mqtt-dev"])]),
+        .systemLibrary(name: "CCrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCoAP", pkgConfig: "libcoap-3-gnutls", providers: [.apt(["libcoap3-dev"])]),
         .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
         .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
@@ -63,13 +64,17 @@ let package = Package(
         ),
         .target(
             name: "QCloudIoTHub",
-            dependencies: ["Kernel", "SAL", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux"],
+            dependencies: ["Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux"],
             swiftSettings: core
         ),
 
         // Simulators and the command line.
         .target(name: "NetworkSimulator", dependencies: ["Kernel", "SAL"], swiftSettings: hosted),
-        .target(name: "ModemSimulator", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
+        .target(
+            name: "ModemSimulator",
+            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCrypto"],
+            swiftSettings: hosted
+        ),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         // Mosquitto loads this product; it cannot be linked into a program, since the broker has the functions it calls.
         .target(

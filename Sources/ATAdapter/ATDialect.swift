@@ -16,6 +16,8 @@ struct ATRequest {
         case rest
         /// A user's own command.
         case user
+        /// What the modem's service wants.
+        case service
     }
 
     var kind: Kind
@@ -88,6 +90,8 @@ enum ATHeader {
     static var ofRead: Int { -1 }
     /// In place of a link: of none that is known.
     static var ofNobody: Int { -2 }
+    /// In place of a link: of the modem's service. Where the header ends with a quote, one and the line's end stand behind the payload.
+    static var ofService: Int { -3 }
 }
 
 /// Who has sent a datagram: the place of the address in the line, and the port.
@@ -163,7 +167,7 @@ protocol ATDialect: AnyObject {
     /// The template of a request's command (see ``ATCommand/init(template:request:host:port:escaping:configuration:)``), or `nil` where there
     /// is no such command, or no such step any more. An empty one skips a step of the bring-up.
     ///
-    /// The modem itself makes those of the kinds `rest` and `user`.
+    /// The modem itself makes those of the kinds `rest`, `user` and `service`.
     func template(for request: ATRequest, _ configuration: ModemConfiguration) -> StaticString?
     /// A step of the bring-up has ended; its template says whether it is optional.
     func attachStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome
@@ -171,10 +175,16 @@ protocol ATDialect: AnyObject {
     func header(_ line: Span<UInt8>, isOver: Bool) -> ATHeader
     /// What a whole line says while `request` is in flight.
     func notice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice
+    /// How the firmware's MQTT is talked to, where it has it: see ``ModemMQTT``.
+    var tencent: TencentTraits? { get }
     #if !hasFeature(Embedded)
     /// The step of the bring-up from which on the modem is registered; none, where that is no step.
     var registeredStep: Int { get }
     #endif
+}
+
+extension ATDialect {
+    var tencent: TencentTraits? { nil }
 }
 
 #if !hasFeature(Embedded)

@@ -35,12 +35,12 @@ extension ATEngine {
     mutating func handleTimeout(at now: Duration) -> ATEvent? {
         guard isDue(at: now) else { return nil }
         // A pause is over although payload is on its way.
-        if payloadLeft > 0, phase != .rest, phase != .prompted, phase != .pause { return damage() }
+        if isInPayload, phase != .rest, phase != .prompted, phase != .pause { return damage() }
         switch phase {
         case .idle: deadline = Self.never
         case .rest:
             phase = .idle
-            payloadLeft > 0 ? wait(1_000) : (deadline = Self.never)
+            isInPayload ? wait(1_000) : (deadline = Self.never)
         case .prompted:
             phase = .payload
             wait(command.timeout)

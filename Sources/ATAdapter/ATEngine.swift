@@ -52,6 +52,9 @@ struct ATEngine: ~Copyable {
     private var isBehindPayload = false
     /// What stands behind a payload up to the end of its line says nothing.
     private var isTail = false
+    /// What is due behind a payload in quotes: a quote and the line's end, or the latter.
+    private enum Closing: UInt8 { case none, quote, lineEnd }
+    private var closing = Closing.none
     private var echo = Echo.unknown
     private var hasEchoed = false
     /// The line that the last event is about.
@@ -106,7 +109,10 @@ struct ATEngine: ~Copyable {
     }
 
     /// Whether a command can be started: none is in flight, and no payload is on its way.
-    var isIdle: Bool { phase == .idle && payloadLeft == 0 }
+    var isIdle: Bool { phase == .idle && !isInPayload }
+
+    /// A payload is on its way, or what closes it.
+    var isInPayload: Bool { payloadLeft > 0 || closing != .none }
 
     /// Starts a command; call it only while ``isIdle``.
     mutating func start(_ command: ATCommand, at now: Duration) {
@@ -168,7 +174,7 @@ struct ATEngine: ~Copyable {
     mutating func forgetInput() {
         payloadLeft = 0
         isLineOver = true
-        (isOverlong, isTail, isBehindPayload) = (false, false, false)
+        (isOverlong, isTail, isBehindPayload, closing) = (false, false, false, .none)
         echo = .unknown
     }
 
@@ -198,7 +204,7 @@ struct ATEngine: ~Copyable {
     }
 
     private mutating func tookPayload() {
-        if phase == .idle { payloadLeft > 0 ? wait(1_000) : (deadline = Self.never) }
+        if phase == .idle { isInPayload ? wait(1_000) : (deadline = Self.never) }
     }
 
     /// Takes hexadecimal digits.
@@ -229,6 +235,7 @@ struct ATEngine: ~Copyable {
     }
 
     private mutating func receive(_ byte: UInt8) -> ATEvent? {
+        if closing != .none { return close(byte) }
         if isLineOver {
             line.clear()
             isLineOver = false
@@ -272,6 +279,25 @@ struct ATEngine: ~Copyable {
         }
     }
 
+    /// Takes what closes a payload in quotes.
+    private mutating func close(_ byte: UInt8) -> ATEvent? {
+        switch (closing, byte) {
+        case (.quote, UInt8(ascii: "\"")):
+            closing = .lineEnd
+            return nil
+        case (.lineEnd, UInt8(ascii: "\r")): return nil
+        case (.lineEnd, UInt8(ascii: "\n")):
+            closing = .none
+            if phase == .idle { deadline = Self.never }
+            return .whole
+        default:
+            // It was longer than announced, or shorter, and what follows is lost with it.
+            isLineOver = byte == UInt8(ascii: "\n")
+            isOverlong = !isLineOver
+            return damage()
+        }
+    }
+
     /// The payload that a header announces begins.
     private mutating func take(_ header: ATHeader) -> ATEvent? {
         (isPayloadOfDigits, endsPayloadWithLine, digit) = (false, false, nil)
@@ -291,12 +317,13 @@ struct ATEngine: ~Copyable {
             return damage()
         }
         isBehindPayload = traits.framesLines
+        if payloadLink == ATHeader.ofService, line.last == UInt8(ascii: "\"") { closing = .quote }
         isTail = !isLineOver && (isPayloadOfDigits || line.last == UInt8(ascii: "\""))
         isLineOver = true
         payloadLeft = payloadBytes
-        guard payloadLeft > 0 else { return .payload(start: 0, count: 0) }
-        if phase == .idle { wait(1_000) }
-        return nil
+        if closing != .none { (isBehindPayload, isTail) = (false, false) }
+        if phase == .idle, isInPayload { wait(1_000) }
+        return payloadLeft > 0 ? nil : .payload(start: 0, count: 0)
     }
 
     private func address(of sender: ATSender) -> SocketAddress? {
@@ -309,6 +336,7 @@ struct ATEngine: ~Copyable {
     /// A payload cannot be had as announced. The modem is asked whether it still makes sense, once no command is in flight.
     mutating func damage() -> ATEvent {
         payloadLeft = 0
+        closing = .none
         counters.damagedPayloads += 1
         if phase == .idle { startDrain() }
         return .damaged

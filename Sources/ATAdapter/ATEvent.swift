@@ -6,6 +6,8 @@ enum ATEvent {
     case payload(start: Int, count: Int)
     /// The next bytes of that payload, which came as digits, are in ``ATEngine/decoded``.
     case decoded
+    /// What stands behind a payload in quotes is as it should be: it was as long as announced.
+    case whole
     /// The modem waits for the payload of the command in flight.
     case prompt
     /// The command in flight has ended.

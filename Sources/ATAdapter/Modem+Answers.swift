@@ -10,8 +10,10 @@ extension Modem {
         case .decoded:
             let decoded = engine.decoded
             deliver(decoded.span)
+        case .whole: service?.payloadEnded(isWhole: true)
         case .prompt: sendPayload()
         case .finished(let error): finish(error)
+        case .damaged where engine.payloadLink == ATHeader.ofService: service?.payloadEnded(isWhole: false)
         case .damaged:
             let socket = engine.payloadLink < 0 ? requestSocket : socket(at: engine.payloadLink)
             if let socket, socket.phase == .open { socket.end(.streamDamaged(code: 0)) }
@@ -34,9 +36,10 @@ extension Modem {
     }
 
     private func sendPayload() {
+        let now = loop.now
+        if request.kind == .service { return sendServicePayload() }
         guard let socket = requestSocket else { return }
         let count = request.count
-        let now = loop.now
         if socket.isEnded {
             // The modem waits for as many bytes, although the owner has gone; the link is closed behind them.
             let filler = [UInt8](repeating: UInt8(ascii: "\r"), count: count)
@@ -47,11 +50,29 @@ extension Modem {
         }
     }
 
+    private func sendServicePayload() {
+        let count = engine.command.payloadBytes
+        var payload = service?.takePayload() ?? []
+        if payload.count != count { payload = [UInt8](repeating: UInt8(ascii: "\r"), count: count) }
+        engine.send(payload: payload.span, at: loop.now)
+    }
+
     // MARK: Lines
 
     private func handleLine() {
         let line = engine.line
-        let notice = dialect.notice(line.span, during: request)
+        #if !hasFeature(Embedded)
+        trace?(.modem(line))
+        #endif
+        var notice = dialect.notice(line.span, during: request)
+        if case .unknown = notice, let service {
+            switch service.heard(line.span) {
+            case .unknown: break
+            case .ignored: notice = .ignored
+            case .done: notice = .done
+            case .failed: notice = .failed
+            }
+        }
         if case .unknown = notice {
             if request.kind != .user { engine.counters.unknownLines += 1 }
             if engine.isGlued { dataWasLonger() }
@@ -160,7 +181,11 @@ extension Modem {
     }
 
     private func deliver(_ bytes: Span<UInt8>) {
-        if engine.payloadLink == ATHeader.ofRead {
+        if engine.payloadLink == ATHeader.ofService {
+            guard let service else { return engine.counters.droppedBytes += bytes.count }
+            let (header, total, left) = (engine.line, engine.payloadBytes, engine.payloadLeft)
+            if service.received(bytes, behind: header.span, total: total, left: left) { commandEnded(nil) }
+        } else if engine.payloadLink == ATHeader.ofRead {
             guard request.kind == .read else { return engine.counters.droppedBytes += bytes.count }
             // More than was asked for is none of it.
             if engine.payloadBytes > request.count { isReadDamaged = true }
@@ -187,9 +212,13 @@ extension Modem {
         self.request.kind = .none
         requestSocket = nil
         finishedSerial = engine.serial
+        #if !hasFeature(Embedded)
+        trace?(.result(error))
+        #endif
         switch request.kind {
         case .attach: attachStepEnded(request.step, error)
         case .user: finishUserCommand(error.map { .failure($0) } ?? .success(answer))
+        case .service: service?.commandEnded(error)
         case .poll: isPolling = false
         case .signal, .rest, .none: break
         case .open, .send, .read, .close, .resolve:
@@ -223,7 +252,7 @@ extension Modem {
             } else if socket.address == nil {
                 socket.end(.nameNotFound)
             }
-        case .poll, .signal, .rest, .attach, .user, .none: break
+        case .poll, .signal, .rest, .attach, .user, .service, .none: break
         }
     }
 

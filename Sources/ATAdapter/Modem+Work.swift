@@ -41,6 +41,7 @@ extension Modem {
     func loseDevice() {
         endAllSockets(.deviceRestarted)
         if request.kind == .user { finishUserCommand(.failure(.deviceRestarted)) }
+        if request.kind == .service { service?.commandEnded(.deviceRestarted) }
         request.kind = .none
         requestSocket = nil
         isPolling = false
@@ -190,6 +191,13 @@ extension Modem {
             wantsSignal = false
             return start(ATRequest(kind: .signal), nil)
         }
+        return startPoll() || service?.takeTurn() == true
+    }
+
+    /// Starts a command of the service.
+    func start(service command: ATCommand) { start(ATRequest(kind: .service), nil, command) }
+
+    private func startPoll() -> Bool {
         guard isDue(pollsAt) else { return false }
         pollsAt = ATEngine.never
         if traits.readsUntilEmpty {
@@ -243,6 +251,9 @@ extension Modem {
         self.request = request
         requestSocket = socket
         reason = .none
+        #if !hasFeature(Embedded)
+        trace(command)
+        #endif
         engine.start(command, at: loop.now)
     }
 }

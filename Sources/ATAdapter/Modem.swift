@@ -25,12 +25,14 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     /// The loop that its sockets live on.
     public let loop: EventLoop
-    private let timer: Timer
+    let timer: Timer
     private var serial: (any ByteStream)?
     let dialect: any ATDialect
     let traits: ATTraits
     /// Who is told what the modem does; kept alive while it is set.
     public var handler: (any ModemHandler)?
+    /// What its firmware does beside sockets; kept alive while it is set.
+    var service: (any ModemService)?
     /// Tries to get a new serial line after the end of one.
     var reopen: (() -> Void)?
     private let turnEnd: EndOfTurn
@@ -75,6 +77,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var engine: ATEngine
     #if !hasFeature(Embedded)
     var linkReaders = ModemLinkReaders()
+    /// Is told the lines that go to the modem and come from it, without payloads and secrets; called on ``loop``.
+    public var trace: ((ModemTraceLine) -> Void)?
     #endif
     /// What went wrong so far.
     public var counters: ATCounters { engine.counters }
@@ -113,6 +117,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     /// Ends everything for good: all sockets end with `SocketError.closed` or `.deviceRestarted`, also those that wait for a link.
     public func close() {
+        service?.endForGood()
         detach()
         while let socket = firstSocket(where: { !$0.isEnded }) { socket.end(.closed) }
         askForEndOfTurn()
@@ -297,14 +302,18 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             }
             if socket.hasDeadline { startTimer(at: socket.deadline) }
             if let time = socket.opensUntil { startTimer(at: time) }
-            if socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
+            if engine.isIdle, socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
             previous = socket
         }
         guard serial != nil else { return }
         startNext()
         flush()
         startTimer(at: engine.deadline)
-        startTimer(at: pollsAt)
+        // Otherwise there is a turn when the command ends.
+        if engine.isIdle {
+            startTimer(at: pollsAt)
+            if let service { startTimer(at: service.deadline) }
+        }
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
         #if !hasFeature(Embedded)
         tellLinkState()
@@ -373,6 +382,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         #if !hasFeature(Embedded)
         tellLinkState()
         #endif
+        service?.modemChanged(isAttached: state == .attached)
         handler?.modemChanged(state)
     }
 }

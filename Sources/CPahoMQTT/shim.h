@@ -20,3 +20,8 @@ static inline MQTTAsync_responseOptions cpaho_response_options(void) {
     MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
     return options;
 }
+
+static inline MQTTAsync_SSLOptions cpaho_ssl_options(void) {
+    MQTTAsync_SSLOptions options = MQTTAsync_SSLOptions_initializer;
+    return options;
+}

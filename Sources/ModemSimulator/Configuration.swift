@@ -62,6 +62,17 @@ public struct ModemSimulatorConfiguration: Sendable {
     /// Whether it says its banner when it is made, as if power came then, and not only when it restarts.
     public var announcesPowerUp = false
 
+    /// Whether the firmware of ESP-AT and L610 has MQTT inside: the commands `AT+TC…` of Tencent's firmwares.
+    public var hasMQTT = true
+    /// Where its MQTT connects to, instead of the vendor's hub.
+    public var hubHost: String?
+    /// The port for connections without TLS, and that for TLS with the device's key.
+    public var hubPort = 1_883
+    /// See ``hubPort``.
+    public var hubKeyPort = 8_883
+    /// The image for the device that the firmware finds at the hub: its version, and its bytes.
+    public var firmwareImage: (version: String, bytes: [UInt8])?
+
     /// The file that receives a transcript of all bytes, as they come and go.
     public var recording: String?
     /// The transcript to play instead of simulating a dialect.
@@ -87,6 +98,8 @@ public struct ModemStatistics: Sendable, Equatable {
     public var bytesOut = 0
     /// Links opened.
     public var linksOpened = 0
+    /// MQTT messages that the server or this modem's network has taken.
+    public var messagesOut = 0
     /// Command lines that no such modem knows.
     public var unknownCommands = 0
 }

@@ -84,6 +84,9 @@ public final class ModemSimulator: Sendable {
     /// Loses the network's data context and all links; it comes back after ``Faults/contextReturnMilliseconds``.
     public func loseContext() { worker.request(.loseContext) }
 
+    /// Loses the connection of its firmware's MQTT, with or without telling the host.
+    public func loseMQTT(hasNotice: Bool = true) { worker.request(.loseMQTT(hasNotice: hasNotice)) }
+
     /// Restarts by itself; all links are gone.
     public func restart(hasBanner: Bool = true) { worker.request(.restart(hasBanner: hasBanner)) }
 

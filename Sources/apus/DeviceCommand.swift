@@ -1,3 +1,5 @@
+internal import ATAdapter
+internal import Kernel
 internal import QCloudIoTHub
 internal import SAL
 internal import SecureTransport
@@ -9,6 +11,7 @@ let deviceCommand = Command(
     notes: """
         With --secret the connection is secured with the device key (TLS-PSK); --plain leaves TLS out.
         Without --host the device connects to Tencent Cloud IoT Hub.
+        With --modem-mqtt the modem's own firmware connects, by TLS with the key or with --plain without; it knows the hub's ports.
         """,
     options: [
         Option(nil, "product", value: "ID", "The product ID: 10 characters."),
@@ -21,6 +24,7 @@ let deviceCommand = Command(
         Option("p", "port", value: "PORT", "The hub's port; 8883, or 1883 with --plain, unless given."),
         Option(nil, "plain", "Connect without TLS."),
         Option(nil, "modem", value: "DEVICE", "Reach the hub through the ESP-AT modem at this serial device."),
+        Option(nil, "modem-mqtt", value: "NAME", "Let the modem speak MQTT: espat-tencent or l610-tencent."),
         Option(nil, "interval", value: "MS", "Report so often, in milliseconds; 1000 unless given."),
         Option(nil, "seconds", value: "N", "End after so long; until Ctrl-C unless given."),
     ]
@@ -52,11 +56,19 @@ let deviceCommand = Command(
         status.update { $0.interval = .milliseconds(interval) }
     }
     let seconds = try arguments.number("seconds", in: 1...1_000_000)
-    let network = try await openNetwork(modem: arguments["modem"], tls: tls)
-    let device = ReportingDevice(device: HubDevice(identity, hub: endpoint, over: network), status: status)
+    Interruption.watch()
+    let run: @Sendable () async throws -> Void
+    if let name = arguments["modem-mqtt"] {
+        let device = try await openModemDevice(identity, name, arguments)
+        run = { try await ReportingDevice(device: device, status: status).run() }
+    } else {
+        let network = try await openNetwork(modem: arguments["modem"], tls: tls)
+        let device = HubDevice(identity, hub: endpoint, over: network)
+        run = { try await ReportingDevice(device: device, status: status).run() }
+    }
     var table = DemoTable([status], isLive: Console.isTerminal)
     return try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await device.run() }
+        group.addTask { try await run() }
         let start = ContinuousClock.now
         while !Interruption.hasCome, status.snapshot.login != "failed" {
             if let seconds, ContinuousClock.now - start >= .seconds(seconds) { break }
@@ -69,6 +81,27 @@ let deviceCommand = Command(
         Console.print(finalLine(status, lost: counters.published - counters.acknowledged))
         return counters.acknowledged > 0 ? 0 : 1
     }
+}
+
+/// A device that the firmware of the modem at `--modem` logs in.
+private func openModemDevice(
+    _ identity: DeviceIdentity,
+    _ name: String,
+    _ arguments: Arguments
+) async throws -> HubModemDevice {
+    guard let path = arguments["modem"] else { throw UsageError("--modem-mqtt needs --modem DEVICE") }
+    guard let driver = ModemDriver(named: name) else {
+        throw UsageError("--modem-mqtt is espat-tencent or l610-tencent, not '\(name)'")
+    }
+    var configuration = ModemMQTTConfiguration()
+    configuration.security = arguments.has("plain") ? .none : .key
+    if let host = arguments["host"] { configuration.server = Array(host.utf8) }
+    let loop = EventLoop.start()
+    do {
+        return try await HubModemDevice(identity, on: loop, configuration: configuration) {
+            try Modem.open(driver, path: path, loop: loop)
+        }
+    } catch let error as SocketError { throw Failure("cannot open the modem at \(path): \(sentence(for: error))") }
 }
 
 /// The line that scripts read.

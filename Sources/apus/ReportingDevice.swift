@@ -2,15 +2,14 @@ internal import MQTTClient
 internal import QCloudIoTHub
 
 /// A device that reports the machine's telemetry at an interval and answers the hub's control messages.
-///
-struct ReportingDevice: Sendable {
-    let device: HubDevice
+struct ReportingDevice<Client: HubMessaging>: Sendable {
+    let device: HubMQTTDevice<Client>
     let status: DeviceStatus
 
     /// Runs until the task is cancelled. Throws when the first login fails, or for good.
-    func run() async throws(MQTTError) {
+    func run() async throws(Client.Failure) {
         status.update { $0.login = "connecting" }
-        do {
+        do throws(Client.Failure) {
             try await device.connect()
         } catch {
             status.update {
@@ -35,19 +34,18 @@ struct ReportingDevice: Sendable {
     }
 
     private func watch() async {
-        for await state in device.client.states {
+        for await state in device.client.connectionStates {
             status.update { counters in
                 switch state {
                 case .connecting: break
                 case .connected: counters.login = "ok"
-                case .waiting(let error, _):
+                case .waiting(after: let error):
                     counters.login = "reconnecting"
                     counters.lastError = sentence(for: error)
                 case .disconnected(let error):
                     counters.login = "over"
-                    if error != .disconnected { counters.lastError = sentence(for: error) }
-                case .subscriptionLost(let filter, let code): counters.lastError = "\(filter): \(code)"
-                @unknown default: break
+                    if !Task.isCancelled { counters.lastError = sentence(for: error) }
+                case .subscriptionLost(let filter): counters.lastError = "the hub no longer grants \(filter)"
                 }
             }
         }
@@ -72,7 +70,7 @@ struct ReportingDevice: Sendable {
         do {
             try await device.reportEvent(payload)
             status.acknowledged(sequence, after: ContinuousClock.now - start)
-        } catch { status.update { if error != .cancelled { $0.lastError = sentence(for: error) } } }
+        } catch { status.update { if !Task.isCancelled { $0.lastError = sentence(for: error) } } }
     }
 
     private func handle(_ message: MQTTMessage) async {

@@ -18,6 +18,7 @@ func sentence(for error: any Error) -> String {
     case let error as CoAPLinkError: "the links cannot be read: \(error)"
     case let error as SocketError: error.description
     case let error as ATError: sentence(for: error)
+    case let error as ModemMQTTError: sentence(for: error)
     case let error as SecureTransportError: sentence(for: error)
     case let error as HubIdentityError: sentence(for: error)
     case let error as HubCoAPError: sentence(for: error)
@@ -132,6 +133,23 @@ func sentence(for error: ATError) -> String {
     case .cancelled: "the serial line has ended"
     case .busy, .sendFailed, .queueFull: "the modem has too much to do (\(error)); try again"
     @unknown default: "\(error)"
+    }
+}
+
+func sentence(for error: ModemMQTTError) -> String {
+    switch error {
+    case .notInFirmware: "the modem has no MQTT inside; --modem-mqtt is for firmware of Tencent's"
+    case .failed(.notAuthorized), .failed(.badUserNameOrPassword), .failed(.secureConnectFailed):
+        "the hub refuses the device (\(error)); are product, name and secret right?"
+    case .failed(let code): "the modem's firmware says: \(code)"
+    case .connectionLost(let code): "the modem has lost its connection: \(code)"
+    case .modem(let error): sentence(for: error)
+    case .modemDetached: "the modem has lost its network"
+    case .unanswered: "the modem has not answered in time"
+    case .queueFull(let limit): "\(limit) messages wait for the modem; report less often"
+    case .disconnected: "disconnected"
+    case .cancelled: "cancelled"
+    default: "the modem's firmware cannot do that: \(error)"
     }
 }
 

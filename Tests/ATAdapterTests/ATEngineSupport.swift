@@ -65,6 +65,7 @@ final class EngineBench {
             } else {
                 log.append(text.isEmpty ? head : head + " " + text)
             }
+        case .whole: log.append("whole")
         case .prompt: log.append("prompt")
         case .finished(nil): log.append("finished")
         case .finished(let error?): log.append("failed \(error)")

@@ -1,3 +1,4 @@
+import Glibc
 import Kernel
 import SAL
 import Testing
@@ -15,6 +16,20 @@ import Testing
         #expect(bench.run { probe.isOpen })
         bench.settle()
         return (bench, stream, probe)
+    }
+
+    /// A timer in the past would have the loop turn for as long as the command takes.
+    @Test func sleepsWhileACommandIsUnderWayAndAPollIsDue() throws {
+        let (bench, stream, probe) = openBench { $0.pollInterval = .milliseconds(1) }
+        bench.stream.answer = { $0 == "AT+SLOW" ? "" : nil }
+        try bench.modem.execute(Array("AT+SLOW".utf8), timeoutMilliseconds: 60_000) { _ in }
+        #expect(bench.run { bench.stream.lines.last == "AT+SLOW" })
+        usleep(5_000)
+        bench.settle()
+        let deadline = try #require(bench.modem.timer.deadline)
+        #expect(deadline > bench.loop.now + .seconds(30))
+        #expect(!probe.isClosed)
+        stream.abort()
     }
 
     // MARK: Receiving (rules 18 to 25)

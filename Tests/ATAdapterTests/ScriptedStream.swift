@@ -93,6 +93,10 @@ final class ScriptedStream: ByteStream, EndOfTurnHandler {
             if line.hasPrefix("AT+CIPSEND="), text.hasSuffix(">") || text.hasSuffix("> ") {
                 payloadLeft = Int(line.split(separator: ",")[1]) ?? 0
             }
+            // Here a line end is due too, which is not counted.
+            if line.hasPrefix("AT+TCMQTTPUBL=") || line.hasPrefix("AT+TCMQTTPUBRAW="), text.hasSuffix(">\r\n") {
+                payloadLeft = (Int(line.split(separator: ",").last ?? "") ?? 0) + 2
+            }
             say(text)
         }
     }
@@ -116,11 +120,15 @@ final class ModemBench {
     let stream: ScriptedStream
     let modem: Modem
 
-    init(cut: Cut = .whole, _ configure: (inout ModemConfiguration) -> Void = { _ in }) {
+    init(
+        _ driver: ModemDriver = .espAT,
+        cut: Cut = .whole,
+        _ configure: (inout ModemConfiguration) -> Void = { _ in }
+    ) {
         var configuration = ModemConfiguration()
         configure(&configuration)
         stream = ScriptedStream(loop: loop, cut: cut)
-        modem = Modem(serial: stream, loop: loop, configuration: configuration)
+        modem = Modem(driver, serial: stream, loop: loop, configuration: configuration)
     }
 
     deinit {

@@ -43,7 +43,7 @@ final class ESPAT: ATDialect {
         case .resolve: "15!AT+CIPDOMAIN=$"
         case .poll: isPassive ? "5!AT+CIPRECVLEN?" : nil
         case .signal: "5!AT+CWJAP?"
-        case .rest, .user, .none: nil
+        case .rest, .user, .service, .none: nil
         }
     }
 

@@ -16,6 +16,9 @@ class CommandModem: Dialect {
     /// A command is under way.
     private(set) var isExecuting = false
     private var payload: (count: Int, bytes: [UInt8], body: ([UInt8]) -> Void)?
+    /// Whether what there is of a payload ends it early, and how often one was asked for.
+    private var endsPayload: ([UInt8]) -> Bool = { _ in false }
+    private var payloadSerial = 0
     private var isDown = false
     /// Who waits for the opening of a link.
     private var openings: [Int: (serial: Int, body: (Bool) -> Void)] = [:]
@@ -58,6 +61,9 @@ class CommandModem: Dialect {
     /// Loses an open link, with or without telling the host.
     func cutLink(_ link: Int, hasNotice: Bool) {}
     func loseContext() {}
+    func loseMQTT(hasNotice: Bool) {}
+    /// Whether what is not for a link has a way to the network.
+    var hasNetwork: Bool { false }
 
     // MARK: Input
 
@@ -122,7 +128,10 @@ class CommandModem: Dialect {
         guard due.bytes.count == due.count else {
             payload = due
             if escapeEndsPayload, due.bytes == [0x1B] { watchEscape() }
-            return false
+            guard endsPayload(due.bytes) else { return false }
+            payload = nil
+            due.body(due.bytes)
+            return true
         }
         payload = nil
         due.body(due.bytes)
@@ -182,21 +191,46 @@ class CommandModem: Dialect {
     /// Asks for `count` bytes to send on `link`; `body` is given them.
     func prompt(_ text: String, for link: Int, count: Int, _ body: @escaping ([UInt8]) -> Void) {
         payload = (count, [], body)
-        if !worker.happens(\.losesPromptEvery) {
-            let bare = text.last == " " ? String(text.dropLast()) : text
-            let prompt =
-                switch faults.prompt {
-                case .usual: text
-                case .spaced: bare + " "
-                case .bare: bare
-                }
-            worker.send(Array(prompt.utf8), afterMilliseconds: faults.promptDelayMilliseconds)
-            insertNotices()
-        }
+        endsPayload = { _ in false }
+        payloadSerial += 1
+        sayPrompt(text)
         if worker.happens(\.closesDuringSendEvery) {
             sockets.cut(link, isReset: true)
             serve(link)
         }
+    }
+
+    /// Asks for `count` bytes that are for no link. `body` is given fewer if `isOver` says so of them, or if they do not come within `seconds`.
+    func prompt(
+        _ text: String,
+        count: Int,
+        within seconds: Int,
+        isOver: @escaping ([UInt8]) -> Bool,
+        _ body: @escaping ([UInt8]) -> Void
+    ) {
+        payload = (count, [], body)
+        endsPayload = isOver
+        payloadSerial += 1
+        let serial = payloadSerial
+        sayPrompt(text)
+        worker.after(milliseconds: 1_000 * seconds) { [self] in
+            guard serial == payloadSerial, let due = payload else { return }
+            payload = nil
+            due.body(due.bytes)
+        }
+    }
+
+    private func sayPrompt(_ text: String) {
+        guard !worker.happens(\.losesPromptEvery) else { return }
+        let bare = text.last == " " ? String(text.dropLast()) : text
+        let prompt =
+            switch faults.prompt {
+            case .usual: text
+            case .spaced: bare + " "
+            case .bare: bare
+            }
+        worker.send(Array(prompt.utf8), afterMilliseconds: faults.promptDelayMilliseconds)
+        insertNotices()
     }
 
     // MARK: Links

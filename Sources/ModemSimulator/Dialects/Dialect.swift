@@ -17,6 +17,13 @@ protocol Dialect: AnyObject {
 
     /// Loses the network's data context, which comes back in a while.
     func loseContext()
+
+    /// Loses the MQTT connection of its firmware, with or without telling the host.
+    func loseMQTT(hasNotice: Bool)
+}
+
+extension Dialect {
+    func loseMQTT(hasNotice: Bool) {}
 }
 
 extension ModemDialect {

@@ -8,6 +8,7 @@ final class ESPAT: CommandModem {
     private var showsPeer = false
     private var hasJoined = true
     private var accessPoint = "apus"
+    private lazy var tencent = TencentFirmware(self, .esp8266)
 
     override init(_ worker: Worker) {
         generation = worker.configuration.generation
@@ -38,6 +39,7 @@ final class ESPAT: CommandModem {
     // MARK: Commands
 
     override func execute(_ line: String) {
+        if worker.configuration.hasMQTT, tencent.execute(line) { return }
         let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let name = parts[0].uppercased()
         var parameters = parts.count == 2 ? ATCommand.split(parts[1], escape: "\\") : []
@@ -130,8 +132,18 @@ final class ESPAT: CommandModem {
         result("OK")
     }
 
+    override func powerDown() {
+        super.powerDown()
+        tencent.powerDown()
+    }
+
+    override func loseMQTT(hasNotice: Bool) { tencent.lose(hasNotice: hasNotice) }
+
+    override var hasNetwork: Bool { hasJoined }
+
     override func loseContext() {
         hasJoined = false
+        tencent.lose(hasNotice: true)
         for link in sockets.used { breakLink(link, hasNotice: true) }
         say("WIFI DISCONNECT\r\n")
         worker.after(milliseconds: faults.contextReturnMilliseconds) { [self] in

@@ -4,6 +4,7 @@ final class L610: CellularModem {
     private enum Format { static let hex = 0, buffered = 2 }
 
     private var format = Format.hex
+    private lazy var tencent = TencentFirmware(self, .l610)
     private let maximumData = 2_048
     private let maximumHex = 1_024
 
@@ -54,7 +55,23 @@ final class L610: CellularModem {
         notice("+MIPCALL: \(Self.address)")
     }
 
-    override func noticeContextLoss() { notice("+MIPCALL: 0") }
+    override func execute(_ line: String) {
+        if !worker.configuration.hasMQTT || !tencent.execute(line) { super.execute(line) }
+    }
+
+    override func powerDown() {
+        super.powerDown()
+        tencent.powerDown()
+    }
+
+    override func loseMQTT(hasNotice: Bool) { tencent.lose(hasNotice: hasNotice) }
+
+    override var hasNetwork: Bool { isContextActive }
+
+    override func noticeContextLoss() {
+        notice("+MIPCALL: 0")
+        tencent.lose(hasNotice: true)
+    }
 
     private func resolve(_ command: ATCommand) {
         guard let host = command.text(0) else { return error(50) }

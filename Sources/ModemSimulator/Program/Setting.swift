@@ -113,6 +113,24 @@ extension Setting {
             milliseconds("registration-ms", \.registrationMilliseconds, "How long it looks for a network."),
             flag("roaming", \.isRoaming, "Whether the network is a foreign one."),
             milliseconds("boot-ms", \.bootMilliseconds, "How long it is deaf after a restart, before its banner."),
+            flag("mqtt", \.hasMQTT, "Whether espat and l610 have MQTT inside (AT+TC...); on unless given."),
+            Setting(
+                name: "hub-host",
+                value: "HOST",
+                help: "Where their MQTT connects to; the vendor's hub unless given.",
+                expected: "a name or an address"
+            ) {
+                guard !$1.isEmpty else { return false }
+                $0.hubHost = $1
+                return true
+            },
+            number("hub-port", \.hubPort, in: 1...65_535, "The hub's port without TLS; 1883 unless given."),
+            number(
+                "hub-psk-port",
+                \.hubKeyPort,
+                in: 1...65_535,
+                "The hub's port for TLS with a key; 8883 unless given."
+            ),
             flag("power-up", \.announcesPowerUp, "Say the banner at the start, not only after restarts."),
         ]
     }

@@ -21,6 +21,8 @@ final class Worker: @unchecked Sendable {
         case restart(hasBanner: Bool)
         case closeLinks(hasNotice: Bool)
         case resolved(lookup: Int, [UInt32])
+        case uplink(Int, Uplink.Event)
+        case loseMQTT(hasNotice: Bool)
     }
 
     let shared: Guarded<Shared>
@@ -37,6 +39,8 @@ final class Worker: @unchecked Sendable {
     private var timers: [(due: Int64, body: () -> Void)] = []
     private var lookups: [Int: ([UInt32]) -> Void] = [:]
     private var lookupCount = 0
+    private var uplinks: [Int: (Uplink.Event) -> Void] = [:]
+    private var uplinkCount = 0
     private var deafUntil: Int64 = 0
     private var bytesOut = 0
     private var occasions: [KeyPath<Faults, Int>: Int] = [:]
@@ -158,6 +162,8 @@ final class Worker: @unchecked Sendable {
             case .closeLinks(let hasNotice):
                 for link in sockets.used { dialect.breakLink(link, hasNotice: hasNotice) }
             case .resolved(let lookup, let addresses): lookups.removeValue(forKey: lookup)?(addresses)
+            case .uplink(let uplink, let event): uplinks[uplink]?(event)
+            case .loseMQTT(let hasNotice): dialect.loseMQTT(hasNotice: hasNotice)
             }
         }
     }
@@ -167,6 +173,7 @@ final class Worker: @unchecked Sendable {
         sockets.closeAll()
         timers = []
         lookups = [:]
+        uplinks = [:]
         line.clear()
         input = []
         dialect.powerDown()
@@ -241,6 +248,15 @@ final class Worker: @unchecked Sendable {
         startThread { self.request(.resolved(lookup: lookup, Resolver.addresses(of: name))) }
     }
 
+    /// Makes an MQTT connection; `body` is called on this thread with what happens to it.
+    func openUplink(_ target: Uplink.Target, _ body: @escaping (Uplink.Event) -> Void) -> Uplink? {
+        uplinkCount += 1
+        let number = uplinkCount
+        let uplink = Uplink(target) { [weak self] event in self?.request(.uplink(number, event)) }
+        if uplink != nil { uplinks[number] = body }
+        return uplink
+    }
+
     /// Sends `bytes` to the host, cut as the faults say, after what was sent before.
     func send(_ bytes: [UInt8], afterMilliseconds delay: Int = 0) {
         let earliest = now + Int64(delay) * 1_000_000
@@ -284,7 +300,7 @@ final class Worker: @unchecked Sendable {
     /// Writes a line into the transcript that users see.
     func note(_ direction: String, _ bytes: [UInt8]) {
         let lines = String(decoding: bytes.prefix(120), as: UTF8.self).split(whereSeparator: \.isNewline)
-        let text = direction + lines.joined(separator: " | ")
+        let text = direction + TencentFirmware.masked(lines.joined(separator: " | "))
         shared.withLock { shared in
             shared.transcript.append(text)
             if shared.transcript.count > 1_000 { shared.transcript.removeFirst(500) }

@@ -1,20 +1,79 @@
 #if !hasFeature(Embedded)
+public import ATAdapter
 internal import CLinux
+public import Kernel
 public import MQTTClient
 public import SAL
 
-/// A device of the hub over MQTT: it logs in, reports events, and is told what to do.
-///
-/// The network decides how it is secured: give it a `SecureNetwork` with ``DeviceIdentity``'s TLS
-/// configuration for the hub's port 8883, or a plain network for port 1883.
-public struct HubDevice: Sendable {
+/// A device of the hub over this project's MQTT client.
+public typealias HubDevice = HubMQTTDevice<MQTTClient>
+
+/// A device of the hub over the MQTT in a modem's firmware.
+public typealias HubModemDevice = HubMQTTDevice<ModemMQTTClient>
+
+/// A device of the hub over MQTT: it reports events, and is told what to do. ``HubDevice`` and ``HubModemDevice`` say who speaks MQTT for it.
+public struct HubMQTTDevice<Client: HubMessaging>: Sendable {
     /// Who the device is.
     public let identity: DeviceIdentity
-    /// The MQTT client below, for topics of one's own.
-    public let client: MQTTClient
+    /// The MQTT below, for topics of one's own.
+    public let client: Client
 
+    /// A device that `client` logs in as `identity`.
+    public init(_ identity: DeviceIdentity, by client: Client) { (self.identity, self.client) = (identity, client) }
+
+    /// Logs in; see ``HubMessaging/connect()``.
+    public func connect() async throws(Client.Failure) { try await client.connect() }
+
+    /// Reports an event; with QoS 1 this returns when the hub has it.
+    public func reportEvent(_ payload: [UInt8], qos: QoS = .atLeastOnce) async throws(Client.Failure) {
+        try await client.publish(
+            payload,
+            topic: String(decoding: HubTopic.event(of: identity), as: UTF8.self),
+            qos: qos
+        )
+    }
+
+    /// Reports an event, such as a JSON object.
+    public func reportEvent(_ text: String) async throws(Client.Failure) { try await reportEvent(Array(text.utf8)) }
+
+    /// What the hub tells the device from now on.
+    public func controls() async throws(Client.Failure) -> Client.Messages {
+        try await client.messages(
+            of: String(decoding: HubTopic.control(of: identity), as: UTF8.self),
+            qos: .atLeastOnce
+        )
+    }
+
+    /// Says goodbye and closes.
+    public func disconnect() async { await client.disconnect() }
+}
+
+extension HubMQTTDevice where Client == ModemMQTTClient {
+    /// A device with a key, not connected yet, which the firmware of a modem logs in. `modem` is called on `loop`, which must be the modem's.
+    ///
+    /// Throws `ModemMQTTError`, or what `modem` throws.
+    public init(
+        _ identity: DeviceIdentity,
+        on loop: EventLoop,
+        configuration: ModemMQTTConfiguration = ModemMQTTConfiguration(),
+        modem: @escaping @Sendable () throws -> Modem
+    ) async throws {
+        let client = try await ModemMQTTClient(
+            on: loop,
+            identity: identity.forModem(),
+            configuration: configuration,
+            modem: modem
+        )
+        self.init(identity, by: client)
+    }
+}
+
+extension HubMQTTDevice where Client == MQTTClient {
     /// A device of the hub at `endpoint`, not connected yet. Each login is made anew, and valid for `loginLifetime`; `nil` is
     /// for a device without a trusted clock.
+    ///
+    /// The network decides how it is secured: give it a `SecureNetwork` with ``DeviceIdentity``'s TLS
+    /// configuration for the hub's port 8883, or a plain network for port 1883.
     public init(
         _ identity: DeviceIdentity,
         hub endpoint: Endpoint,
@@ -23,11 +82,10 @@ public struct HubDevice: Sendable {
         reconnects: Bool = true,
         configure: (inout MQTTConfiguration) -> Void = { _ in }
     ) {
-        self.identity = identity
         var configuration = MQTTConfiguration(clientID: identity.clientID)
         configuration.keepAliveSeconds = 120
         configure(&configuration)
-        client = MQTTClient(
+        let client = MQTTClient(
             to: endpoint,
             over: network,
             configuration: configuration,
@@ -37,6 +95,7 @@ public struct HubDevice: Sendable {
             configuration.userName = login?.userName
             configuration.password = login?.password
         }
+        self.init(identity, by: client)
     }
 
     private static func login(_ identity: DeviceIdentity, lifetime: Duration?) -> HubLogin? {
@@ -46,21 +105,5 @@ public struct HubDevice: Sendable {
             if let lifetime { .at(Int64(time(nil)) + lifetime.components.seconds) } else { .never }
         return try? HubLogin(identity, connectionID: connectionID, expiry: expiry)
     }
-
-    /// Logs in; see `MQTTClient.connect()`.
-    public func connect() async throws(MQTTError) { try await client.connect() }
-
-    /// Reports an event; returns when the hub has it.
-    public func reportEvent(_ payload: [UInt8]) async throws(MQTTError) {
-        try await client.publish(payload, to: String(decoding: HubTopic.event(of: identity), as: UTF8.self))
-    }
-
-    /// What the hub tells the device from now on.
-    public func controls() async throws(MQTTError) -> MQTTSubscription {
-        try await client.subscribe(to: String(decoding: HubTopic.control(of: identity), as: UTF8.self))
-    }
-
-    /// Says goodbye and closes.
-    public func disconnect() async { await client.disconnect() }
 }
 #endif
