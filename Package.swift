@@ -69,7 +69,7 @@ let package = Package(
 
         // Simulators and the command line.
         .target(name: "NetworkSimulator", dependencies: ["Kernel", "SAL"], swiftSettings: hosted),
-        .target(name: "ModemSimulator", dependencies: ["Kernel", "CLinux"], swiftSettings: hosted),
+        .target(name: "ModemSimulator", dependencies: ["Kernel", "SAL", "CLinux"], swiftSettings: hosted),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
         // Mosquitto loads this product; it cannot be linked into a program, since the broker has the functions it calls.
         .target(
