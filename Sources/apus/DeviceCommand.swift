@@ -20,10 +20,9 @@ let deviceCommand = Command(
         Option("h", "host", value: "HOST", "The hub's host."),
         Option("p", "port", value: "PORT", "The hub's port; 8883, or 1883 with --plain, unless given."),
         Option(nil, "plain", "Connect without TLS."),
-        Option(nil, "modem", value: "DEVICE", "Reach the hub through the ESP-AT modem at this serial device."),
         Option(nil, "interval", value: "MS", "Report so often, in milliseconds; 1000 unless given."),
         Option(nil, "seconds", value: "N", "End after so long; until Ctrl-C unless given."),
-    ]
+    ] + wayOptions
 ) { arguments in
     guard let product = arguments["product"] else { throw UsageError("--product ID is missing") }
     guard let name = arguments["name"] else { throw UsageError("--name NAME is missing") }
@@ -52,7 +51,7 @@ let deviceCommand = Command(
         status.update { $0.interval = .milliseconds(interval) }
     }
     let seconds = try arguments.number("seconds", in: 1...1_000_000)
-    let network = try await openNetwork(modem: arguments["modem"], tls: tls)
+    let network = try await openNetwork(modem: ModemWay(arguments), tls: tls)
     let device = ReportingDevice(device: HubDevice(identity, hub: endpoint, over: network), status: status)
     var table = DemoTable([status], isLive: Console.isTerminal)
     return try await withThrowingTaskGroup(of: Void.self) { group in
