@@ -89,6 +89,8 @@ class Cellular: ATDialect {
 
     final func attachStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
         switch step {
+        // A modem that echoes payload, too, says what its peers want it to say.
+        case 0 where error == .timedOut: return .failed(.timedOut)
         case Step.pin: return simAnswered(error)
         case Step.enterPIN:
             isPINRefused = error != nil
