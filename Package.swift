@@ -26,6 +26,7 @@ let package = Package(
         .library(name: "KernelScenarios", targets: ["KernelScenarios"]),
         // What the fuzz package runs for longer than the tests do.
         .library(name: "MQTTScenarios", targets: ["MQTTScenarios"]),
+        .library(name: "ModemScenarios", targets: ["ModemScenarios"]),
         .library(name: "HubPlugin", type: .dynamic, targets: ["HubPlugin"]),
         .executable(name: "apus", targets: ["apus"]),
         .executable(name: "hub-simulator", targets: ["hub-simulator"]),
@@ -136,9 +137,17 @@ let package = Package(
             dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux", "CNamespaces"],
             swiftSettings: hosted
         ),
+        .target(
+            name: "ModemScenarios",
+            dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator"],
+            path: "Tests/ModemScenarios",
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "ATAdapterTests",
-            dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "CLinux"],
+            dependencies: [
+                "ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "ModemScenarios", "CLinux",
+            ],
             swiftSettings: hosted
         ),
         .testTarget(
