@@ -75,6 +75,20 @@ import Testing
         }
     }
 
+    @Test func aRefusedATE0IsRepeated() {
+        let dialect = Quectel()
+        for step in 0...1 {
+            let outcomes = (0..<4).map { _ in dialect.attachStepEnded(step, .refused, isOptional: true) }
+            for (count, outcome) in outcomes.enumerated() {
+                switch outcome {
+                case .jump(to: step, milliseconds: 500): #expect(count < 3)
+                case .next: #expect(count == 3, "for ever would be too long")
+                case .jump, .failed: Issue.record("\(outcome)")
+                }
+            }
+        }
+    }
+
     // MARK: The modem
 
     /// A command that takes longer than the interval of polls must not keep the loop from sleeping: virtual time would stand still.

@@ -70,9 +70,10 @@ final class StreamPair {
         }
     }
 
-    /// Whether a wrong byte is what the driver has sent to find back to the modem. Of a payload of one byte the escape is all.
+    /// Whether a wrong byte is what the driver has sent for lack of payload: returns when the stream has ended behind the command, or to find back to
+    /// the modem. Of a payload of one byte the escape is all.
     fileprivate func toleratesGarbage(_ byte: UInt8, at end: StreamEnd) -> Bool {
-        end === server && client.error != nil && (run.garblesBehindErrors || byte == 0x1B)
+        end === server && client.error != nil && (run.garblesBehindErrors || byte == 0x1B || byte == 0x0D)
     }
 
     fileprivate func fail(_ text: String) { run.fail("stream \(number): \(text)") }
