@@ -108,6 +108,12 @@ model: install ## Ten million random events against the model of MQTT's QoS rule
 	$(SWIFT) build -c release --package-path Fuzz --product model-mqtt -Xswiftc -enable-testing
 	Fuzz/.build/release/model-mqtt
 
+.PHONY: model-modem
+model-modem: install ## A thousand random runs of each modem dialect under faults, in virtual time
+	@touch Fuzz/Package.swift
+	$(SWIFT) build -c release --package-path Fuzz --product model-modem -Xswiftc -enable-testing
+	Fuzz/.build/release/model-modem
+
 .PHONY: test-mbedtls3
 test-mbedtls3: install ## Run the tests of TLS with mbedTLS 3.6, built from its source package
 	scripts/test-mbedtls3.sh

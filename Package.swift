@@ -26,6 +26,7 @@ let package = Package(
         .library(name: "KernelScenarios", targets: ["KernelScenarios"]),
         // What the fuzz package runs for longer than the tests do.
         .library(name: "MQTTScenarios", targets: ["MQTTScenarios"]),
+        .library(name: "ModemScenarios", targets: ["ModemScenarios"]),
         .library(name: "HubPlugin", type: .dynamic, targets: ["HubPlugin"]),
         .executable(name: "apus", targets: ["apus"]),
         .executable(name: "hub-simulator", targets: ["hub-simulator"]),
@@ -72,7 +73,7 @@ let package = Package(
         .target(name: "NetworkSimulator", dependencies: ["Kernel", "SAL"], swiftSettings: hosted),
         .target(
             name: "ModemSimulator",
-            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCrypto"],
+            dependencies: ["Kernel", "SAL", "CLinux", "CPahoMQTT", "CCrypto"],
             swiftSettings: hosted
         ),
         .executableTarget(name: "modem-simulator", dependencies: ["ModemSimulator", "CLinux"], swiftSettings: hosted),
@@ -141,9 +142,17 @@ let package = Package(
             dependencies: ["SAL", "NetworkSimulator", "Kernel", "CLinux", "CNamespaces"],
             swiftSettings: hosted
         ),
+        .target(
+            name: "ModemScenarios",
+            dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator"],
+            path: "Tests/ModemScenarios",
+            swiftSettings: hosted
+        ),
         .testTarget(
             name: "ATAdapterTests",
-            dependencies: ["ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "CLinux"],
+            dependencies: [
+                "ATAdapter", "SAL", "NetworkSimulator", "Kernel", "ModemSimulator", "ModemScenarios", "CLinux",
+            ],
             swiftSettings: hosted
         ),
         .testTarget(

@@ -32,6 +32,12 @@ let package = Package(
             name: "model-mqtt",
             dependencies: [.product(name: "MQTTScenarios", package: "apus")]
         ),
+        .executableTarget(
+            name: "model-modem",
+            dependencies: [
+                .product(name: "ModemScenarios", package: "apus"), .product(name: "ModemSimulator", package: "apus"),
+            ]
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

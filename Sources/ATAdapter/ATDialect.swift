@@ -28,7 +28,7 @@ struct ATRequest {
     var count = 0
     /// The port of this side, for modems that want to be told one: from the dynamic ones (RFC 6335, 6).
     var localPort = 0
-    /// An opening, and the bring-up, may take several commands, counted from 0.
+    /// An opening, and the bring-up, may take several commands, counted from 0; of polls, 0 and 1 take turns.
     var step = 0
 }
 
@@ -56,6 +56,8 @@ enum ATNotice {
     case lengths(position: Int)
     /// Whether the links are open, as 1 or 0, separated by commas, from `position` of the line.
     case states(position: Int)
+    /// The numbers of the links that are not in use, separated by spaces, from `position` of the line.
+    case free(position: Int)
     case networkLost
     case restarted
     /// The address of a name, in the line's bytes; the resolving is ``done``.
@@ -132,7 +134,7 @@ struct ATTraits {
     var resultPause = 0
 
     /// What ends a wait for payload.
-    var escape: StaticString = "\u{1B}\r"
+    var escape: StaticString = "\u{1B}"
     /// What ends a data mode, with a second of silence around it; empty where there is no such mode.
     var hangUp: StaticString = "+++"
     /// What restarts the modem.
@@ -146,6 +148,8 @@ struct ATTraits {
     var framesLines = true
     /// What is received is told once, until all of it was read, or not at all: it is read until there is nothing, now and then too.
     var readsUntilEmpty = true
+    /// A poll is for one link, so that they take turns.
+    var pollsEachLink = false
     /// What arrives during a command is not told.
     var forgetsNotices = false
     /// A link that its peer has closed is taken until it is closed on this side too, or may be.

@@ -26,7 +26,7 @@ extension ATEngine {
 
     /// Waits for late results to pass.
     mutating func startDrain() {
-        (rung, tries, busyCount) = (.nothing, 0, 0)
+        (rung, tries, busyCount, unanswered) = (.nothing, 0, 0, 0)
         phase = .drain
         wait(1_000)
     }
@@ -59,7 +59,9 @@ extension ATEngine {
         case .pause: sendLine()
         case .drain: if rung.isSilent { return climb() } else { probe() }
         case .probe:
-            if results == 1 {
+            let isInStep = 1...max(unanswered, 1) ~= results
+            if results > 0 { unanswered = 0 }
+            if isInStep {
                 phase = .idle
                 deadline = Self.never
                 failures = 0
@@ -79,18 +81,22 @@ extension ATEngine {
     private var isWithoutHangUp: Bool { traits.hangUp.utf8CodeUnitCount == 0 }
 
     private mutating func probe() {
+        // The escape ends a wait for payload only if nothing comes behind it for a while; else it may be the begin of a line.
+        if rung == .escape, tries == 0, !isWithoutHangUp { send("\r") }
         command = ATCommand()
         command.line.append("AT")
         write(command.line)
         tries += 1
         results = 0
+        if unanswered == 0 { probedAt = now }
+        unanswered += 1
         phase = .probe
         wait(500)
     }
 
     @discardableResult
     private mutating func climb() -> ATEvent? {
-        tries = 0
+        (tries, unanswered) = (0, 0)
         phase = .drain
         switch rung {
         case .nothing:

@@ -80,11 +80,16 @@ struct ATEngine: ~Copyable {
     /// How many commands were started.
     private(set) var serial = 0
     var busyCount = 0
+    /// Up to when data puts the end of the wait for an answer off.
+    private var longestWait = Duration.zero
 
     // The ladder of recovery; see ATEngine+Recovery.swift.
     var rung = Rung.nothing
     var tries = 0
     var results = 0
+    /// The `AT` that may still be answered, and when the first of them was sent.
+    var unanswered = 0
+    var probedAt = Duration.zero
     var failures = 0
     var timeoutsInARow = 0
     /// How many bytes the modem may still take for payload.
@@ -96,7 +101,7 @@ struct ATEngine: ~Copyable {
     /// The bytes to send.
     var outgoing = ByteQueue()
     /// The time of the call under way.
-    private var now = Duration.zero
+    private(set) var now = Duration.zero
     /// When to call ``handleTimeout(at:)``.
     var deadline = ATEngine.never
     var counters = ATCounters()
@@ -135,7 +140,10 @@ struct ATEngine: ~Copyable {
     }
 
     /// A prompt comes within seconds, however long the result of its payload may take.
-    private mutating func waitForAnswer() { wait(phase == .prompt ? min(command.timeout, 5_000) : command.timeout) }
+    private mutating func waitForAnswer() {
+        wait(phase == .prompt ? min(command.timeout, 5_000) : command.timeout)
+        longestWait = deadline + .milliseconds(60_000)
+    }
 
     /// Sends a line and its terminator.
     mutating func write(_ line: [UInt8]) {
@@ -204,7 +212,13 @@ struct ATEngine: ~Copyable {
     }
 
     private mutating func tookPayload() {
-        if phase == .idle { isInPayload ? wait(1_000) : (deadline = Self.never) }
+        switch phase {
+        case .idle: isInPayload ? wait(1_000) : (deadline = Self.never)
+        // What comes by itself keeps a slow line busy: the answer stands behind it. But not for ever.
+        case .command, .prompt, .payload:
+            if payloadLink >= 0 { deadline = max(deadline, min(now + .milliseconds(1_000), longestWait)) }
+        case .prompted, .rest, .pause, .drain, .probe: break
+        }
     }
 
     /// Takes hexadecimal digits.
@@ -241,7 +255,12 @@ struct ATEngine: ~Copyable {
             isLineOver = false
             let isBehind = isBehindPayload
             isBehindPayload = false
-            isGlued = isBehind && byte != UInt8(ascii: "\r") && byte != UInt8(ascii: "\n")
+            isGlued = isBehind && byte != UInt8(ascii: "\r")
+            // The first half of a line end was taken for data.
+            if isBehind, byte == UInt8(ascii: "\n") {
+                isLineOver = true
+                return damage()
+            }
             // Data in quotes ends with one.
             if isBehind, isTail, !isPayloadOfDigits, byte != UInt8(ascii: "\"") { return damage() }
         }
@@ -402,14 +421,20 @@ struct ATEngine: ~Copyable {
             deadline = now
         case .probe:
             if error == .busy, busyCount < 20 {
+                // That one will not be answered.
+                unanswered = max(0, unanswered - 1)
                 busyCount += 1
                 tries = 0
                 return nil
             }
             if error == nil {
                 results += 1
-                // A second one would be of an earlier command.
-                wait(100)
+                // One more than there were `AT` would be of an earlier command. A slow modem answers each of them.
+                if results < unanswered {
+                    deadline = now + min(now - probedAt, .milliseconds(1_500)) + .milliseconds(100)
+                } else {
+                    wait(100)
+                }
                 return nil
             }
         case .idle, .rest, .drain: break

@@ -133,6 +133,8 @@ extension Modem {
                 position += 1
                 if state == 0, socket(at: link)?.phase == .open { peerClosed(link) }
             }
+        case .free(var position):
+            while let link = line.number(at: &position) { if socket(at: link)?.phase == .open { peerClosed(link) } }
         case .networkLost: lostNetwork()
         case .restarted: handle(.restarted, in: line)
         case .address(let range):
@@ -162,7 +164,7 @@ extension Modem {
         }
         // Whoever had the number has lost it.
         if let other = self.socket(at: link) {
-            other.end(.reset(code: 0))
+            other.end(other.isPeerDone && !other.hasData ? other.error : .reset(code: 0))
             other.phase = .gone
         }
         socket.link = link
@@ -271,10 +273,12 @@ extension Modem {
             // A full read may have left something, and so may any after the peer's end, or of datagrams, which come one by one.
             let isLast = bytes.count < count && !socket.isPeerDone && !socket.isDatagram && !traits.readsUntilEmpty
             if !isLast { socket.hasData = true }
-        default:
+        case .some(let error):
             if case .nothingWaits = reason { return }
+            // What the peer has sent last may not have been read.
+            if socket.isPeerDone, !error.isOfClosedLink { return socket.end(.streamDamaged(code: 0)) }
             // Else the next poll asks again.
-            guard traits.refusesReadsOfClosedLinks, !socket.isPeerDone, error?.isOfClosedLink == true else { return }
+            guard traits.refusesReadsOfClosedLinks, !socket.isPeerDone, error.isOfClosedLink else { return }
             // There was no notice of it.
             peerClosed(socket.link)
             socket.hasData = false
@@ -321,7 +325,8 @@ extension Modem {
         // No peer refuses datagrams: a number, or a port of this side, was taken.
         if case .alreadyConnected = reason { socket.mustReopen = true }
         if socket.isDatagram, error != .timedOut { socket.mustReopen = true }
-        if socket.hasReopened { socket.mustReopen = false }
+        // A modem that chooses the numbers has none to close.
+        if socket.hasReopened || socket.link < 0 { socket.mustReopen = false }
         let hadBegun = socket.opensUntil != nil || socket.openNotice != nil || traits.choosesLinks
         socket.opensUntil = nil
         socket.hasReopened = socket.mustReopen
@@ -352,7 +357,11 @@ extension Modem {
             if accepted == 0, error == nil, !socket.isDatagram { return resend(socket, isLimited: false) }
             socket.outgoing.removeFirst(socket.headBytes + (socket.isDatagram ? count : min(accepted, count)))
             socket.resends = 0
-            if traits.forgetsNotices { socket.hasData = true }
+            if traits.forgetsNotices {
+                // Asked after each, a modem with pauses around its commands would send a fifth less.
+                socket.sendsSinceRead += 1
+                if socket.outgoing.isEmpty || socket.sendsSinceRead >= 4 { socket.hasData = true }
+            }
         } else if traits.repeatsFailedSends, error == .sendFailed {
             resend(socket, isLimited: false)
         } else if traits.repeatsRefusedSends, !wasGivenPayload, error != .timedOut {
@@ -371,12 +380,16 @@ extension Modem {
     }
 
     /// The modem has taken nothing, since its memory is full or the link is gone: reading tells. After 0.1 s, then after twice as long each time,
-    /// up to 0.8 s, it is tried again; where the modem does not say why, for a minute.
+    /// up to 0.8 s, it is tried again: for ten minutes, or where the modem does not say why, for one.
     private func resend(_ socket: ModemSocket, isLimited: Bool) {
         socket.resendsAt = time(after: 100 << min(socket.resends, 3))
         socket.resends += 1
         socket.hasData = dialect.isPassive
-        if isLimited && socket.resends > 75 { linkBroke(socket) }
+        if isLimited {
+            if socket.resends > 75 { linkBroke(socket) }
+        } else if socket.resends > 750 {
+            socket.end(.timedOut)
+        }
     }
 }
 

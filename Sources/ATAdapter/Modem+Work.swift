@@ -107,7 +107,7 @@ extension Modem {
         if work == 2 { return startOpening() }
         if work == 3 { return startQuery() }
         for offset in 1...traits.links.count {
-            guard let socket = socket(at: link(after: offset)), socket.phase == .open else { continue }
+            guard let socket = socket(at: link(offset, after: lastLink)), socket.phase == .open else { continue }
             var request = ATRequest(kind: .read, isDatagram: socket.isDatagram)
             if work == 0 {
                 guard dialect.isPassive, socket.hasData, socket.isReceiving, socket.untaken.isEmpty else { continue }
@@ -117,6 +117,7 @@ extension Modem {
                 readBuffer = []
                 isReadDamaged = false
                 socket.hasData = false
+                socket.sendsSinceRead = 0
                 socket.isReading = true
             } else {
                 request.kind = .send
@@ -133,10 +134,10 @@ extension Modem {
 
     private var streamReadBytes: Int { min(traits.readBytes, configuration.readChunkBytes) }
 
-    /// The link `offset` places behind the one that had its turn last.
-    private func link(after offset: Int) -> Int {
+    /// The link `offset` places behind `last`.
+    private func link(_ offset: Int, after last: Int) -> Int {
         let first = traits.links.lowerBound
-        return first + (lastLink - first + offset) % traits.links.count
+        return first + (last - first + offset) % traits.links.count
     }
 
     private func startOpening() -> Bool {
@@ -150,13 +151,17 @@ extension Modem {
         (socket.openStep, socket.openNotice, socket.opensUntil) = (0, nil, nil)
         if traits.choosesLinks {
             guard traits.links.contains(where: { self.socket(at: $0) == nil }) else { return false }
+            // The modem may give the number of a link that its peer has closed to another one: that is read to its end first.
+            if firstSocket(where: { $0.isPeerDone && $0.hasData && $0.isReceiving && $0.untaken.isEmpty }) != nil {
+                return false
+            }
             socket.link = -1
             return startStep(socket)
         }
         // The number that was used the longest time ago comes first.
         var isResting = false
         for offset in 1...traits.links.count {
-            let link = link(after: offset)
+            let link = link(offset, after: lastLink)
             if let other = self.socket(at: link) {
                 if other.phase == .resting { isResting = true }
                 continue
@@ -207,10 +212,21 @@ extension Modem {
                 rest = socket.next
             }
         }
-        if start(ATRequest(kind: .poll), nil) { return true }
+        pollStep ^= 1
+        if start(ATRequest(kind: .poll, step: pollStep), traits.pollsEachLink ? nextPolled() : nil) { return true }
         isPolling = false
         askForEndOfTurn()
         return false
+    }
+
+    /// The socket whose turn it is to be polled.
+    private func nextPolled() -> ModemSocket? {
+        for offset in 1...traits.links.count {
+            guard let socket = socket(at: link(offset, after: lastPolled)), socket.phase == .open else { continue }
+            lastPolled = socket.link
+            return socket
+        }
+        return nil
     }
 
     func template(for request: ATRequest) -> StaticString? {

@@ -73,6 +73,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var resumesAt = Duration.zero
     /// When the modem is asked what it holds.
     var pollsAt = ATEngine.never
+    /// Which link was polled last, and the step of the next poll.
+    var lastPolled: Int
+    var pollStep = 0
     let configuration: ModemConfiguration
     var engine: ATEngine
     #if !hasFeature(Embedded)
@@ -94,6 +97,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         self.configuration = configuration
         dialect = driver.makeDialect()
         traits = dialect.traits
+        lastPolled = traits.links.lowerBound
         engine = ATEngine(dialect: dialect, maximumLineBytes: configuration.lineBytes)
         timer = Timer(on: loop)
         turnEnd = EndOfTurn(on: loop)
@@ -302,18 +306,16 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             }
             if socket.hasDeadline { startTimer(at: socket.deadline) }
             if let time = socket.opensUntil { startTimer(at: time) }
-            if engine.isIdle, socket.phase == .open, socket.resends > 0 { startTimer(at: socket.resendsAt) }
+            if socket.phase == .open, socket.resends > 0, !isDue(socket.resendsAt) { startTimer(at: socket.resendsAt) }
             previous = socket
         }
         guard serial != nil else { return }
         startNext()
         flush()
         startTimer(at: engine.deadline)
-        // Otherwise there is a turn when the command ends.
-        if engine.isIdle {
-            startTimer(at: pollsAt)
-            if let service { startTimer(at: service.deadline) }
-        }
+        // What is due already waits for the command in flight.
+        if !isDue(pollsAt) { startTimer(at: pollsAt) }
+        if let service, !isDue(service.deadline) { startTimer(at: service.deadline) }
         if attachStep >= 0 && !isDue(resumesAt) { startTimer(at: resumesAt) }
         #if !hasFeature(Embedded)
         tellLinkState()

@@ -43,6 +43,8 @@ class ModemSocket {
     final var openNotice: ATNotice?
     /// How long the datagram is that waits, if the modem has said so.
     final var announcedBytes = 0
+    /// How often it has sent since it was read from.
+    final var sendsSinceRead = 0
     /// A read is in flight.
     final var isReading = false
     /// When a send that has taken nothing is repeated, and how often in a row it was.

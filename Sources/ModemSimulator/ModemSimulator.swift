@@ -6,7 +6,7 @@ internal import Kernel
 ///
 /// It has a thread of its own, and shares nothing with the stack that it tests but a lock.
 public final class ModemSimulator: Sendable {
-    private let worker: Worker
+    private let thread: WorkerThread
     private let listeningPath: String?
     private let isStopped = Guarded(false)
     private let link: String?
@@ -16,10 +16,10 @@ public final class ModemSimulator: Sendable {
         _ configuration: ModemSimulatorConfiguration = ModemSimulatorConfiguration(),
         onLine: (@Sendable (String) -> Void)? = nil
     ) throws(ModemSimulatorError) {
-        worker = try Worker(configuration, front: .pty, onLine: onLine)
+        thread = try WorkerThread(configuration, front: .pty, onLine: onLine)
         link = configuration.link
         listeningPath = nil
-        start()
+        thread.start()
     }
 
     /// A modem behind a TCP port on loopback, 0 for a free one, for QEMU's `-serial tcp:127.0.0.1:PORT,nodelay=on`; one host at a time.
@@ -47,15 +47,15 @@ public final class ModemSimulator: Sendable {
             throw ModemSimulatorError(description: "cannot listen on port \(port): \(reason)")
         }
         _ = clinux_set_nonblocking(listener)
-        worker = try Worker(configuration, front: .listener(listener), onLine: onLine)
+        thread = try WorkerThread(configuration, front: .listener(listener), onLine: onLine)
         link = nil
         listeningPath = ("tcp:127.0.0.1:\(UInt16(bigEndian: address.sin_port))")
-        start()
+        thread.start()
     }
 
     deinit { stop() }
 
-    private func start() { startThread { [worker] in worker.run() } }
+    private var worker: Worker { thread.worker }
 
     /// What to open: the configured link, the terminal's path, or `tcp:127.0.0.1:PORT` for QEMU.
     public var path: String { link ?? listeningPath ?? worker.shared.withLock { $0.path } }

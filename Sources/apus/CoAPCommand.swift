@@ -38,14 +38,13 @@ let coapCommand = Command(
         Option("C", "count", value: "N", "End an observation after so many notifications."),
         Option("o", "output", value: "FILE", "Write the payload into a file."),
         Option("v", "verbose", "Tell codes and options on the standard error."),
-        Option(nil, "modem", value: "DEVICE", "Reach the server through the ESP-AT modem at this serial device."),
         Option(nil, "cafile", value: "FILE", "DTLS and TLS: the certificates that are trusted, PEM."),
         Option(nil, "cert", value: "FILE", "DTLS and TLS: the client's certificate, PEM."),
         Option(nil, "key", value: "FILE", "DTLS and TLS: the client's private key, PEM."),
         Option(nil, "psk", value: "HEX", "DTLS and TLS: the pre-shared key in hexadecimal."),
         Option(nil, "psk-identity", value: "NAME", "DTLS and TLS: the identity for the pre-shared key."),
         Option(nil, "quiet", "Print no errors."),
-    ] + coapServeOptions
+    ] + wayOptions + coapServeOptions
 ) { arguments in
     if arguments.operands.first == "serve" { return try await serveFolder(arguments) }
     let (verb, operands) = (arguments.operands.first ?? "", arguments.operands.dropFirst())
@@ -125,7 +124,7 @@ private func connect(
 ) async throws -> CoAPClient {
     let loop = EventLoop.start()
     var network: any Network & DatagramNetwork = LinuxNetwork(loop: loop)
-    if let modem = arguments["modem"] { network = try await openModem(modem, loop: loop) }
+    if let modem = try ModemWay(arguments) { network = try await modem.open(on: loop) }
     guard url.isSecure else {
         return url.scheme.isStream
             ? CoAPClient(to: url.endpoint, overStreams: network, configuration: configuration)

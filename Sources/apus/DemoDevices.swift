@@ -109,7 +109,10 @@ struct ModemDevice: DemoDevice {
         configuration.link = "\(hub.directory)/modem-01.tty"
         let modem = try ModemSimulator(configuration)
         defer { modem.stop() }
-        let network = try await openNetwork(modem: modem.path, tls: identity.preSharedKeyConfiguration())
+        let network = try await openNetwork(
+            modem: ModemWay(path: modem.path),
+            tls: identity.preSharedKeyConfiguration()
+        )
         defer { network.loop.stop() }
         let device = HubDevice(identity, hub: try endpoint(hub, \.pskPort), over: network)
         try await ReportingDevice(device: device, status: status).run()

@@ -23,11 +23,14 @@ let deviceCommand = Command(
         Option("h", "host", value: "HOST", "The hub's host."),
         Option("p", "port", value: "PORT", "The hub's port; 8883, or 1883 with --plain, unless given."),
         Option(nil, "plain", "Connect without TLS."),
-        Option(nil, "modem", value: "DEVICE", "Reach the hub through the ESP-AT modem at this serial device."),
-        Option(nil, "modem-mqtt", value: "NAME", "Let the modem speak MQTT: espat-tencent or l610-tencent."),
+        Option(
+            nil,
+            "modem-mqtt",
+            "Let the firmware of the modem speak MQTT: with --dialect espat-tencent or l610-tencent."
+        ),
         Option(nil, "interval", value: "MS", "Report so often, in milliseconds; 1000 unless given."),
         Option(nil, "seconds", value: "N", "End after so long; until Ctrl-C unless given."),
-    ]
+    ] + wayOptions
 ) { arguments in
     guard let product = arguments["product"] else { throw UsageError("--product ID is missing") }
     guard let name = arguments["name"] else { throw UsageError("--name NAME is missing") }
@@ -57,12 +60,13 @@ let deviceCommand = Command(
     }
     let seconds = try arguments.number("seconds", in: 1...1_000_000)
     Interruption.watch()
+    let way = try ModemWay(arguments)
     let run: @Sendable () async throws -> Void
-    if let name = arguments["modem-mqtt"] {
-        let device = try await openModemDevice(identity, name, arguments)
+    if arguments.has("modem-mqtt") {
+        let device = try await openModemDevice(identity, way, arguments)
         run = { try await ReportingDevice(device: device, status: status).run() }
     } else {
-        let network = try await openNetwork(modem: arguments["modem"], tls: tls)
+        let network = try await openNetwork(modem: way, tls: tls)
         let device = HubDevice(identity, hub: endpoint, over: network)
         run = { try await ReportingDevice(device: device, status: status).run() }
     }
@@ -83,25 +87,18 @@ let deviceCommand = Command(
     }
 }
 
-/// A device that the firmware of the modem at `--modem` logs in.
+/// A device that the firmware of a modem logs in.
 private func openModemDevice(
     _ identity: DeviceIdentity,
-    _ name: String,
+    _ way: ModemWay?,
     _ arguments: Arguments
 ) async throws -> HubModemDevice {
-    guard let path = arguments["modem"] else { throw UsageError("--modem-mqtt needs --modem DEVICE") }
-    guard let driver = ModemDriver(named: name) else {
-        throw UsageError("--modem-mqtt is espat-tencent or l610-tencent, not '\(name)'")
-    }
+    guard let way else { throw UsageError("--modem-mqtt needs --modem DEVICE") }
     var configuration = ModemMQTTConfiguration()
     configuration.security = arguments.has("plain") ? .none : .key
     if let host = arguments["host"] { configuration.server = Array(host.utf8) }
     let loop = EventLoop.start()
-    do {
-        return try await HubModemDevice(identity, on: loop, configuration: configuration) {
-            try Modem.open(driver, path: path, loop: loop)
-        }
-    } catch let error as SocketError { throw Failure("cannot open the modem at \(path): \(sentence(for: error))") }
+    return try await HubModemDevice(identity, on: loop, configuration: configuration) { try way.makeModem(on: loop) }
 }
 
 /// The line that scripts read.

@@ -5,51 +5,51 @@ internal import SAL
 internal import SecureTransport
 
 /// The options that pub, sub and rr share: those of mosquitto_pub, mosquitto_sub and mosquitto_rr, and the ways that those do not have.
-let serverOptions = [
-    Option(
-        "L",
-        "url",
-        value: "URL",
-        "The server, login and topic: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, ws[s]://HOST/PATH."
-    ),
-    Option("h", "host", value: "HOST", "The server; 'localhost' unless given."),
-    Option("p", "port", value: "PORT", "Its port; 1883, or 8883 with TLS, unless given."),
-    Option(nil, "unix", value: "PATH", "Reach the server through a socket of the file system."),
-    Option(nil, "ws", "Speak WebSocket; the port is 80, or 443 with TLS, unless given."),
-    Option(nil, "ws-path", value: "PATH", "The path of the WebSocket; '/mqtt' unless given."),
-    Option(nil, "proxy", value: "URL", "Go through an HTTP proxy: http://[USER:PASSWORD@]HOST:PORT."),
-    Option(nil, "modem", value: "DEVICE", "Reach the server through the ESP-AT modem at this serial device."),
-    Option("V", "protocol-version", value: "VERSION", "The version of MQTT: 5 or 311 (also mqttv5, mqttv311)."),
-    Option("i", "id", value: "ID", "The client identifier; random unless given."),
-    Option("I", "id-prefix", value: "PREFIX", "Put the process's number behind this for the client identifier."),
-    Option("u", "username", value: "NAME", "The user name."),
-    Option("P", "pw", value: "PASSWORD", "The password."),
-    Option("k", "keepalive", value: "SECONDS", "Ping after so long a silence; 60 unless given."),
-    Option("c", "disable-clean-session", "Have the server keep the session; needs -i."),
-    Option(
-        "x",
-        "session-expiry-interval",
-        value: "SECONDS",
-        "5.0: how long the session outlives the connection; -1: for ever."
-    ),
-    Option("q", "qos", value: "QOS", "The guarantee: 0, 1 or 2; 0 unless given."),
-    Option("t", "topic", value: "TOPIC", "The topic, or for 'sub' a topic filter; there may be several."),
-    propertyOption,
-    Option(nil, "will-topic", value: "TOPIC", "The topic of a will."),
-    Option(nil, "will-payload", value: "TEXT", "The payload of the will."),
-    Option(nil, "will-qos", value: "QOS", "The guarantee of the will."),
-    Option(nil, "will-retain", "Have the server keep the will for new subscribers."),
-    Option(nil, "cafile", value: "FILE", "TLS: the certificates that are trusted, PEM."),
-    Option(nil, "tls-use-os-certs", "TLS: trust what the system trusts."),
-    Option(nil, "cert", value: "FILE", "TLS: the client's certificate, PEM."),
-    Option(nil, "key", value: "FILE", "TLS: the client's private key, PEM."),
-    Option(nil, "insecure", "TLS: take a certificate that is for another name. Not for production."),
-    Option(nil, "tls-alpn", value: "NAME", "TLS: the application protocol that is asked for."),
-    Option(nil, "psk", value: "HEX", "TLS: the pre-shared key in hexadecimal."),
-    Option(nil, "psk-identity", value: "NAME", "TLS: the identity for the pre-shared key."),
-    Option("d", "debug", "Tell on the standard error what happens to the connection."),
-    Option(nil, "quiet", "Print no errors."),
-]
+let serverOptions =
+    [
+        Option(
+            "L",
+            "url",
+            value: "URL",
+            "The server, login and topic: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, ws[s]://HOST/PATH."
+        ),
+        Option("h", "host", value: "HOST", "The server; 'localhost' unless given."),
+        Option("p", "port", value: "PORT", "Its port; 1883, or 8883 with TLS, unless given."),
+        Option(nil, "unix", value: "PATH", "Reach the server through a socket of the file system."),
+        Option(nil, "ws", "Speak WebSocket; the port is 80, or 443 with TLS, unless given."),
+        Option(nil, "ws-path", value: "PATH", "The path of the WebSocket; '/mqtt' unless given."),
+        Option(nil, "proxy", value: "URL", "Go through an HTTP proxy: http://[USER:PASSWORD@]HOST:PORT."),
+        Option("V", "protocol-version", value: "VERSION", "The version of MQTT: 5 or 311 (also mqttv5, mqttv311)."),
+        Option("i", "id", value: "ID", "The client identifier; random unless given."),
+        Option("I", "id-prefix", value: "PREFIX", "Put the process's number behind this for the client identifier."),
+        Option("u", "username", value: "NAME", "The user name."),
+        Option("P", "pw", value: "PASSWORD", "The password."),
+        Option("k", "keepalive", value: "SECONDS", "Ping after so long a silence; 60 unless given."),
+        Option("c", "disable-clean-session", "Have the server keep the session; needs -i."),
+        Option(
+            "x",
+            "session-expiry-interval",
+            value: "SECONDS",
+            "5.0: how long the session outlives the connection; -1: for ever."
+        ),
+        Option("q", "qos", value: "QOS", "The guarantee: 0, 1 or 2; 0 unless given."),
+        Option("t", "topic", value: "TOPIC", "The topic, or for 'sub' a topic filter; there may be several."),
+        propertyOption,
+        Option(nil, "will-topic", value: "TOPIC", "The topic of a will."),
+        Option(nil, "will-payload", value: "TEXT", "The payload of the will."),
+        Option(nil, "will-qos", value: "QOS", "The guarantee of the will."),
+        Option(nil, "will-retain", "Have the server keep the will for new subscribers."),
+        Option(nil, "cafile", value: "FILE", "TLS: the certificates that are trusted, PEM."),
+        Option(nil, "tls-use-os-certs", "TLS: trust what the system trusts."),
+        Option(nil, "cert", value: "FILE", "TLS: the client's certificate, PEM."),
+        Option(nil, "key", value: "FILE", "TLS: the client's private key, PEM."),
+        Option(nil, "insecure", "TLS: take a certificate that is for another name. Not for production."),
+        Option(nil, "tls-alpn", value: "NAME", "TLS: the application protocol that is asked for."),
+        Option(nil, "psk", value: "HEX", "TLS: the pre-shared key in hexadecimal."),
+        Option(nil, "psk-identity", value: "NAME", "TLS: the identity for the pre-shared key."),
+        Option("d", "debug", "Tell on the standard error what happens to the connection."),
+        Option(nil, "quiet", "Print no errors."),
+    ] + wayOptions
 
 /// A server and how to talk to it, from the options.
 struct ServerArguments {
@@ -59,7 +59,7 @@ struct ServerArguments {
     private let webSocketPath: String?
     private let proxy: Endpoint?
     private let proxyLogin: (userName: String?, password: String?)
-    private let modem: String?
+    private let modem: ModemWay?
     let qos: QoS
     /// The topics of -t, and that of the URL.
     let topics: [String]
@@ -97,7 +97,7 @@ struct ServerArguments {
             endpoint = Endpoint(host: arguments["host"] ?? "localhost", port: UInt16(port))
         }
         (proxy, proxyLogin) = try Self.proxy(arguments)
-        modem = arguments["modem"]
+        modem = try ModemWay(arguments)
         let version = try Self.version(arguments) ?? defaultVersion
         properties = try PropertyArguments(arguments, version)
         configuration = try Self.configuration(arguments, version, url, properties)
@@ -192,7 +192,7 @@ struct ServerArguments {
     func client() async throws -> MQTTClient {
         let loop = EventLoop.start()
         var network: any Network = LinuxNetwork(loop: loop)
-        if let modem { network = try await openModem(modem, loop: loop) }
+        if let modem { network = try await modem.open(on: loop) }
         if let proxy {
             network = HTTPProxyNetwork(
                 over: network,

@@ -1,4 +1,6 @@
 internal import ATAdapter
+internal import Kernel
+internal import SAL
 
 /// The options that say where a modem is, what it is, and how it gets into its network.
 let modemOptions = [
@@ -12,6 +14,18 @@ let modemOptions = [
     Option(nil, "pin", value: "DIGITS", "The PIN of the SIM."),
     Option(nil, "join", value: "SSID PASSWORD", "The wireless network to join, for a modem with Wi-Fi.") { _ in 2 },
 ]
+
+/// The options of commands that can go through a modem: what it is stands beside where it is.
+let wayOptions =
+    [
+        Option(
+            nil,
+            "modem",
+            value: "DEVICE",
+            "Reach the server through the modem at this serial device: ESP-AT unless --dialect is given."
+        )
+    ]
+    + modemOptions.filter { $0.long != "tty" }
 
 /// The configuration that the options ask for.
 func modemConfiguration(_ arguments: Arguments) throws -> ModemConfiguration {
@@ -41,8 +55,50 @@ func modemDriver(_ arguments: Arguments) throws -> (name: String, driver: ModemD
     guard let name = arguments["dialect"] else {
         throw UsageError("--dialect says what the modem speaks; 'apus modem probe' finds it")
     }
+    return (name, try modemDriver(name))
+}
+
+private func modemDriver(_ name: String) throws(UsageError) -> ModemDriver {
     guard let driver = ModemDriver(named: name) else {
         throw UsageError("there is no dialect '\(name)', but \(ModemDriver.named.map(\.name).joined(separator: ", "))")
     }
-    return (name, driver)
+    return driver
+}
+
+/// A modem on the way to a server.
+struct ModemWay: Sendable {
+    private let path: String
+    private var driver = ModemDriver.espAT
+    private var baudRate: Int?
+    private var configuration = ModemConfiguration()
+
+    /// The one at a serial device that speaks ESP-AT.
+    init(path: String) { self.path = path }
+
+    /// The one that ``wayOptions`` name; `nil` if they name none.
+    init?(_ arguments: Arguments) throws {
+        guard let path = arguments["modem"] else {
+            if let option = modemOptions.first(where: { arguments.has($0.long) }) {
+                throw UsageError("--\(option.long) is for a modem: --modem says where that is")
+            }
+            return nil
+        }
+        self.path = path
+        if let name = arguments["dialect"] { driver = try modemDriver(name) }
+        baudRate = try arguments.number("baud", in: 1...10_000_000)
+        configuration = try modemConfiguration(arguments)
+    }
+
+    /// The modem, whose device is opened again when it comes back.
+    func open(on loop: EventLoop) async throws -> Modem {
+        let modem = await loop.call { Result { LoopConfined(try makeModem(on: loop)) } }
+        return try modem.get().value
+    }
+
+    /// The same, on the loop.
+    func makeModem(on loop: EventLoop) throws -> Modem {
+        do throws(SocketError) {
+            return try Modem.open(driver, path: path, baudRate: baudRate, loop: loop, configuration: configuration)
+        } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
+    }
 }

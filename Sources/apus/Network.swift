@@ -1,4 +1,3 @@
-internal import ATAdapter
 internal import CLinux
 internal import Kernel
 internal import SAL
@@ -87,29 +86,19 @@ func tlsConfiguration(_ arguments: Arguments) throws -> TLSConfiguration? {
 }
 
 /// The way to the server: Linux sockets or a modem, with TLS on top if there is a configuration for it.
-func openNetwork(modem: String?, tls: TLSConfiguration?) async throws -> any Network {
+func openNetwork(modem: ModemWay?, tls: TLSConfiguration?) async throws -> any Network {
     let loop = EventLoop.start()
     var network: any Network = LinuxNetwork(loop: loop)
-    if let modem { network = try await openModem(modem, loop: loop) }
+    if let modem { network = try await modem.open(on: loop) }
     guard let tls else { return network }
     return try SecureNetwork(over: network, tls)
 }
 
 /// The way for datagrams to the server, with DTLS on top if there is a configuration for it.
-func openDatagramNetwork(modem: String?, dtls: TLSConfiguration?) async throws -> any DatagramNetwork {
+func openDatagramNetwork(modem: ModemWay?, dtls: TLSConfiguration?) async throws -> any DatagramNetwork {
     let loop = EventLoop.start()
     var network: any DatagramNetwork = LinuxNetwork(loop: loop)
-    if let modem { network = try await openModem(modem, loop: loop) }
+    if let modem { network = try await modem.open(on: loop) }
     guard let dtls else { return network }
     return try SecureDatagramNetwork(over: network, dtls)
-}
-
-/// The modem at the serial device `path`, opened again when it comes back.
-func openModem(_ path: String, loop: EventLoop) async throws -> Modem {
-    let modem: Result<LoopConfined<Modem>, SocketError> = await loop.call {
-        Result { () throws(SocketError) in LoopConfined(try Modem.open(path: path, loop: loop)) }
-    }
-    do { return try modem.get().value } catch {
-        throw Failure("cannot open the modem at \(path): \(sentence(for: error))")
-    }
 }

@@ -138,7 +138,7 @@ func sentence(for error: ATError) -> String {
 
 func sentence(for error: ModemMQTTError) -> String {
     switch error {
-    case .notInFirmware: "the modem has no MQTT inside; --modem-mqtt is for firmware of Tencent's"
+    case .notInFirmware: "this dialect has no MQTT inside; --modem-mqtt is for --dialect espat-tencent and l610-tencent"
     case .failed(.notAuthorized), .failed(.badUserNameOrPassword), .failed(.secureConnectFailed):
         "the hub refuses the device (\(error)); are product, name and secret right?"
     case .failed(let code): "the modem's firmware says: \(code)"

@@ -33,7 +33,7 @@ import Testing
                 "opened(link: 0)", "prompt", "finished", "dataWaits(link: 0)",
                 "payload -1: d a 2b 51 49 55 52 43 3a 20 22 63 6c 6f 73 65 64 22 2c 30 d a", "finished", "payload -1:",
                 "finished", "dataWaits(link: 0)", "closed(link: 0)", "payload -1: 62 79 65", "finished", "payload -1:",
-                "finished", "finished", "finished",
+                "finished", "closed(link: 0)", "finished", "finished",
             ]
         ),
         Case(

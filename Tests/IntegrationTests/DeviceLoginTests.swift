@@ -1,6 +1,7 @@
 import CLinux
 import Kernel
 import MQTTClient
+import ModemSimulator
 import QCloudIoTHub
 import SAL
 import SecureTransport
@@ -29,6 +30,31 @@ import Testing
                 let message = await messages.next()
                 #expect(message.map { Array($0.payload) } == Array("led on".utf8))
                 #expect(message.map { Array($0.topic) } == HubTopic.control(of: device.device.identity))
+            }
+        }
+    }
+
+    /// TLS with the device key, an event, and a control message, through a modem of each family.
+    @Test(arguments: ModemDialect.allCases)
+    func logsInThroughEveryModem(dialect: ModemDialect) async throws {
+        var configuration = ModemSimulatorConfiguration()
+        configuration.dialect = dialect
+        try await TestHub.with { test in
+            let seen = SeenPayloads(test.hub)
+            try await test.withDevice(by: .modem, modem: configuration) { device in
+                try await device.device.connect()
+                let controls = try await device.device.controls()
+                let event = "{\"dialect\":\"\(dialect.rawValue)\"}"
+                try await device.device.reportEvent(Array(event.utf8))
+                #expect(await eventually { seen.count(event) == 1 })
+                try test.hub.sendControl(
+                    to: device.registered.productID,
+                    deviceName: device.registered.deviceName,
+                    payload: Array("led on".utf8)
+                )
+                var messages = controls.makeAsyncIterator()
+                let message = await messages.next()
+                #expect(message.map { Array($0.payload) } == Array("led on".utf8))
             }
         }
     }

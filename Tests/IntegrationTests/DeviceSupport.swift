@@ -47,7 +47,10 @@ final class TestDevice: Sendable {
         self.registered = registered
         modem = way == .modem ? try ModemSimulator(configuration) : nil
         var network: any Network = LinuxNetwork(loop: loop)
-        if let modem { network = try await openModem(at: modem.path, on: loop) }
+        if let modem {
+            let driver = try #require(ModemDriver(named: configuration.dialect.rawValue))
+            network = try await openModem(at: modem.path, as: driver, on: loop)
+        }
         let identity: DeviceIdentity
         var port = endpoints.mqttPort
         if case .certificate(let certificatePath, let privateKeyPath) = registered.credential {
@@ -90,7 +93,8 @@ final class TestDevice: Sendable {
             configuration.reconnect.longestDelayMilliseconds = 500
             configuration.keepAliveSeconds = 5
             configuration.pingTimeout = .seconds(2)
-            configuration.connectTimeout = .seconds(5)
+            // Some modems attach for a while.
+            configuration.connectTimeout = .seconds(way == .modem ? 30 : 5)
         }
     }
 

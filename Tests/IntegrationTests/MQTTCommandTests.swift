@@ -1,5 +1,6 @@
 import Kernel
 import MQTTClient
+import ModemSimulator
 import SAL
 import Testing
 
@@ -38,6 +39,23 @@ import Testing
                 "% text/plain|id|100|1|7|key:value other:thing|hellö!|1|back|0|7|a/b|68656c6cc3b621|68656C6CC3B621\t\\@\n"
             // The expiry may have lost a second.
             #expect(output == line + line || output.contains("|99|"), "\(output)")
+        }
+    }
+
+    /// `--modem` with `--dialect` and the other options of a modem.
+    @Test(arguments: ModemDialect.allCases)
+    func publishesThroughEveryModem(dialect: ModemDialect) async throws {
+        try await TestBroker.with { broker in
+            var configuration = ModemSimulatorConfiguration()
+            (configuration.dialect, configuration.pin) = (dialect, dialect == .espat ? nil : "1234")
+            let modem = try ModemSimulator(configuration)
+            defer { modem.stop() }
+            let way = ["--modem", modem.path, "--dialect", dialect.rawValue, "--apn", "cmnet", "--pin", "1234"]
+            let message = ["pub", "-h", "127.0.0.1", "-q", "1", "-t", "a/b", "-m", "through \(dialect)"]
+            #expect(await result(try apus(broker, message + way)) == (0, ""))
+            #expect(modem.statistics.linksOpened == 1)
+            let lost = await result(try apus(broker, message + ["--dialect", "quectel"]))
+            #expect(lost.status != 0 && lost.output.contains("--modem says where"), "\(lost.output)")
         }
     }
 

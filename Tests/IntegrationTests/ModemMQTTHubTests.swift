@@ -194,7 +194,7 @@ import Testing
                 programBesideTests("apus"),
                 [
                     "device", "--product", registered.productID, "--name", registered.deviceName, "--secret",
-                    registered.secret ?? "", "--modem", simulator.path, "--modem-mqtt", "\(dialect.rawValue)-tencent",
+                    registered.secret ?? "", "--modem", simulator.path, "--modem-mqtt", "--dialect", "\(dialect.rawValue)-tencent",
                     "--interval", "100",
                 ]
             )

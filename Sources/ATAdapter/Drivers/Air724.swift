@@ -9,6 +9,7 @@ final class Air724: SIM800 {
         var traits = ATTraits()
         traits.links = 0..<6
         traits.opensByName = false
+        traits.pollsEachLink = true
         (traits.sendBytes, traits.datagramBytes) = (1_000, 1_000)
         super.init(traits)
     }

@@ -11,6 +11,7 @@ final class BC26: Quectel {
         (traits.sendBytes, traits.datagramBytes) = (1_024, 1_024)
         traits.promptPause = 5
         traits.repeatsFailedSends = true
+        traits.pollsEachLink = true
         traits.reset = "AT+QRST=1\r"
         super.init(traits)
     }
@@ -23,7 +24,8 @@ final class BC26: Quectel {
             request.isDatagram ? "60*AT+QIOPEN=1,#,\"UDP\",$,@,0,1" : "60*AT+QIOPEN=1,#,\"TCP\",$,@,0,1"
         case .send: "60=AT+QISEND=#,%"
         case .read: nil
-        case .poll: "5?AT+CGATT?"
+        // Whether there is a network, and how the links are.
+        case .poll: request.step == 0 ? "5?AT+CGATT?" : "5?AT+QISTATE=1,#"
         default: super.command(request)
         }
     }

@@ -41,6 +41,8 @@ class Cellular: ATDialect {
     private var isPINRefused = false
     private var hasPIN = false
     private var pinRounds = 0
+    /// How often the present one of the first commands was refused.
+    private var setupTries = 0
     /// What the last answer about registration said; negative for none.
     private var registration = -1
     /// Which of the two questions about data services this modem does not know.
@@ -89,6 +91,16 @@ class Cellular: ATDialect {
 
     final func attachStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
         switch step {
+        // A modem that echoes payload, too, says what its peers want it to say.
+        case 0 where error == .timedOut: return .failed(.timedOut)
+        // Before AT+CMEE=1 a modem that is busy says just ERROR.
+        case 0, 1:
+            if error == nil || setupTries == 3 {
+                setupTries = 0
+                return .next
+            }
+            setupTries += 1
+            return .jump(to: step, milliseconds: 500)
         case Step.pin: return simAnswered(error)
         case Step.enterPIN:
             isPINRefused = error != nil

@@ -41,7 +41,7 @@ final class ESPAT: ATDialect {
         case .read: "5!AT+CIPRECVDATA=#,%"
         case .close: "10!AT+CIPCLOSE=#"
         case .resolve: "15!AT+CIPDOMAIN=$"
-        case .poll: isPassive ? "5!AT+CIPRECVLEN?" : nil
+        case .poll: "5!AT+CIPRECVLEN?"
         case .signal: "5!AT+CWJAP?"
         case .rest, .user, .service, .none: nil
         }
@@ -69,7 +69,11 @@ final class ESPAT: ATDialect {
     }
 
     func attachStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
-        if step == Self.receptionStep { isPassive = error == nil }
+        if step == Self.receptionStep {
+            // Without an answer nobody knows which it is.
+            if error == .timedOut { return .failed(.timedOut) }
+            isPassive = error == nil
+        }
         // A modem that looks for its network by itself is asked every second.
         if step == Self.joinStep, isSearching { return .jump(to: 0, milliseconds: 1_000) }
         guard let error, !isOptional else { return .next }
@@ -134,7 +138,10 @@ final class ESPAT: ATDialect {
         case 0: return .done
         case 1: return .failed
         case 2: return .closed(link: match[0])
-        case 3: return .dataWaits(link: match[0])
+        case 3:
+            // Only then it says so.
+            isPassive = true
+            return .dataWaits(link: match[0])
         case 4: return .restarted
         case 5: return .networkLost
         case 6: return .reason(.linkNotValid)

@@ -98,7 +98,8 @@ final class L610: Cellular {
             return request.kind == .attach && match.index == 6 ? .done : .ignored
         case 8: return .networkLost
         case 9: return .address(match.string)
-        case 10...: return .ignored
+        case 10: return request.kind == .poll ? .free(position: 9) : .ignored
+        case 11...: return .ignored
         default: return .unknown
         }
     }

@@ -10,12 +10,12 @@ extension ModemDriver {
 /// The commands that Neul's NB-IoT chips brought: Quectel's BC28, BC35 and BC95. Payload is in the lines as hexadecimal digits, and the modem
 /// gives the sockets their numbers.
 class Neul: Cellular {
-    /// A modem that takes and gives so many bytes at once.
+    /// A modem that takes so many bytes at once. What it gives at once is the same for all.
     init(bytes: Int) {
         var traits = ATTraits()
         traits.links = 0..<7
         traits.choosesLinks = true
-        (traits.sendBytes, traits.datagramBytes, traits.readBytes) = (bytes, bytes, bytes)
+        (traits.sendBytes, traits.datagramBytes, traits.readBytes) = (bytes, bytes, 1_358)
         traits.sendsDigits = true
         traits.opensByName = false
         (traits.hangUp, traits.reset) = ("+++", "AT+NRB\r")

@@ -12,6 +12,7 @@ class Quectel: Cellular {
         traits.links = 0..<12
         traits.readBytes = 1_500
         traits.repeatsFailedSends = true
+        traits.pollsEachLink = true
         super.init(traits)
     }
 
@@ -27,6 +28,7 @@ class Quectel: Cellular {
         case .read: "5!AT+QIRD=#,%"
         case .close: "15!AT+QICLOSE=#"
         case .resolve: resolving()
+        case .poll: "5?AT+QISTATE=1,#"
         default: nil
         }
     }
@@ -96,6 +98,7 @@ class Quectel: Cellular {
         +QIURC:"dnsgip",%
         +QIACT:1,1,#,%
         CLOSE OK
+        +QISTATE:#,%,%,#,#,#,*
         +QI*
         +QUSIM:#
         APP RDY
@@ -120,6 +123,8 @@ class Quectel: Cellular {
         case 8:
             isActive = true
             return .ignored
+        // 4 is closing.
+        case 10: return match[3] == 4 ? .closed(link: match[0]) : .ignored
         case 9...: return .ignored
         default: return .unknown
         }

@@ -13,6 +13,7 @@ class SIM800: Cellular {
         var traits = ATTraits()
         traits.links = 0..<6
         traits.opensByName = false
+        traits.pollsEachLink = true
         super.init(traits)
     }
 
@@ -28,6 +29,7 @@ class SIM800: Cellular {
         case .read: "5!AT+CIPRXGET=2,#,%"
         case .close: "10=AT+CIPCLOSE=#"
         case .resolve: "20+AT+CDNSGIP=$"
+        case .poll: "5?AT+CIPSTATUS=#"
         default: nil
         }
     }
@@ -56,7 +58,11 @@ class SIM800: Cellular {
     }
 
     override final func connectionStepEnded(_ step: Int, _ error: ATError?, isOptional: Bool) -> ATOutcome {
-        if step == Self.receptionStep { isManual = error == nil }
+        if step == Self.receptionStep {
+            // Without an answer nobody knows which it is.
+            if error == .timedOut { return .failed(.timedOut) }
+            isManual = error == nil
+        }
         return super.connectionStepEnded(step, error, isOptional: isOptional)
     }
 
@@ -94,6 +100,8 @@ class SIM800: Cellular {
         SMS Ready
         SMS READY
         CALL READY
+        +CIPSTATUS:#,%,%,%,%,"CLOSED"
+        +CIPSTATUS:*
         """
 
     override func familyNotice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice {
@@ -109,12 +117,16 @@ class SIM800: Cellular {
         case 6: return .opened(link: match[0])
         case 7: return .openFailed(link: match[0], .error(.refused(code: 0)))
         case 8: return .openFailed(link: match[0], .alreadyConnected)
-        case 9: return .dataWaits(link: match[0])
+        case 9:
+            // Only then it says so.
+            isManual = true
+            return .dataWaits(link: match[0])
         case 10: return .closed(link: match[0])
         case 11: return .networkLost
         case 12, 13: return .address(match.string)
         case 14: return request.kind == .resolve ? .failed : .ignored
-        case 15...18: return .ignored
+        case 19: return .closed(link: match[0])
+        case 15...: return .ignored
         default: return .unknown
         }
     }

@@ -20,6 +20,7 @@ class BC28: CellularModem {
     override var accessTechnology: Int { 9 }
     override var registrationCommands: [String] { ["+CEREG"] }
     override var contextIsAutomatic: Bool { true }
+    override var endTakesNumber: Bool { true }
     override var banner: [String] { ["\0\u{02}\u{00}\r\nNeul \r\nOK\r\n"] }
 
     override func needsSIM(_ command: ATCommand) -> Bool { command.name == "+NSOCR" }

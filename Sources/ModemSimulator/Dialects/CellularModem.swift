@@ -63,6 +63,8 @@ class CellularModem: CommandModem {
     var banner: [String] { ["RDY", "+CPIN: READY"] }
     /// The context comes and goes with the attachment.
     var contextIsAutomatic: Bool { false }
+    /// A link that has ended, and been read to its end, has no number any more.
+    var endTakesNumber: Bool { false }
     /// Executes a command of the family; false if that is none.
     func executeOwn(_ command: ATCommand) -> Bool { false }
     /// The packet network has been attached to.
@@ -209,7 +211,14 @@ class CellularModem: CommandModem {
     }
 
     private func register() {
-        if faults.refusesToJoin { return setRegistration(.denied) }
+        guard !faults.refusesToJoin else {
+            setRegistration(.denied)
+            // It tries again now and then.
+            let search = searchCount
+            return worker.after(milliseconds: 60_000) { [self] in
+                if registration == .denied, search == searchCount { self.search(milliseconds: 1) }
+            }
+        }
         setRegistration(worker.configuration.isRoaming ? .roaming : .home)
         if !staysDetached { attach() }
     }
@@ -277,7 +286,13 @@ class CellularModem: CommandModem {
 
     override func cutLink(_ link: Int, hasNotice: Bool) {
         sockets.cut(link, isReset: true)
-        if hasNotice { linkEnded(link) } else { sockets[link]?.endWasTold = true }
+        if hasNotice {
+            linkEnded(link)
+        } else if endTakesNumber {
+            sockets.close(link)
+        } else {
+            sockets[link]?.endWasTold = true
+        }
     }
 
     /// Restarts after the answer to the command is out.

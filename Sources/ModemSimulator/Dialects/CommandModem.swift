@@ -283,7 +283,9 @@ class CommandModem: Dialect {
 
     /// Ends what is being opened without success.
     func abandonOpenings() {
-        for (link, opening) in openings { tellOpening(link, opening.serial, isOpen: false) }
+        for (link, opening) in openings.sorted(by: { $0.key < $1.key }) {
+            tellOpening(link, opening.serial, isOpen: false)
+        }
     }
 
     /// Whether one more link may be opened.
@@ -312,9 +314,10 @@ class CommandModem: Dialect {
         if !faults.closesSilently { announce(text) }
     }
 
-    /// Takes a payload for the network.
+    /// Takes a payload for the network; of a stream perhaps only a part.
     func take(_ bytes: [UInt8], on link: Int, to peer: Peer? = nil, inParts: Bool = false) -> Taken {
-        guard sockets[link]?.isOpen == true else { return .gone }
+        guard let state = sockets[link], state.isOpen else { return .gone }
+        let inParts = inParts && state.isStream
         if worker.happens(\.failsSendEvery) { return .nothing }
         var offered = bytes
         if inParts {

@@ -10,6 +10,7 @@ final class L610: CellularModem {
 
     override var identity: Identity { Identity(maker: "Fibocom", model: "L610-CN", revision: "16000.1000.00.01.01.01") }
     override var banner: [String] { ["+SIM READY", "+CPIN: READY"] }
+    override var endTakesNumber: Bool { true }
 
     override func needsSIM(_ command: ATCommand) -> Bool { command.name == "+MIPCALL" && command.form == .set }
 

@@ -13,6 +13,7 @@ final class UBlox: CellularModem {
     /// No line tells of a start; two zero bytes may.
     override var banner: [String] { ["\0\0"] }
     override var contextIsAutomatic: Bool { true }
+    override var endTakesNumber: Bool { true }
 
     override func needsSIM(_ command: ATCommand) -> Bool { command.name.hasPrefix("+USO") || command.name == "+UDNSRN" }
 

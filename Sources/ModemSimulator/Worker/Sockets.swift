@@ -1,38 +1,4 @@
-internal import CLinux
-
-/// An IPv4 address and a port, both in host order.
-struct Peer: Equatable {
-    var address: UInt32
-    var port: UInt16
-
-    var host: String { "\(address >> 24).\(address >> 16 & 255).\(address >> 8 & 255).\(address & 255)" }
-
-    /// A dotted address, or `nil` for a name.
-    init?(numeric host: String, port: UInt16) {
-        var value = in_addr()
-        guard inet_pton(AF_INET, host, &value) == 1 else { return nil }
-        self.init(address: UInt32(bigEndian: value.s_addr), port: port)
-    }
-
-    init(address: UInt32, port: UInt16) {
-        self.address = address
-        self.port = port
-    }
-
-    init(_ raw: sockaddr_in) {
-        self.init(address: UInt32(bigEndian: raw.sin_addr.s_addr), port: UInt16(bigEndian: raw.sin_port))
-    }
-
-    var raw: sockaddr_in {
-        var raw = sockaddr_in()
-        raw.sin_family = sa_family_t(AF_INET)
-        raw.sin_addr.s_addr = address.bigEndian
-        raw.sin_port = port.bigEndian
-        return raw
-    }
-}
-
-/// A socket of this machine that stands for a link of the modem.
+/// A link of the modem, and the socket of its ``Carrier`` that stands for it.
 struct Link {
     enum State: Equatable {
         /// It has a number, but no socket yet.
@@ -46,7 +12,7 @@ struct Link {
     let isStream: Bool
     /// Tells it from others that had its number before.
     let serial: Int
-    var descriptor: Int32 = -1
+    var handle: Int32?
     var state: State
     /// The peer; `nil` for datagrams to and from anybody.
     var peer: Peer?
@@ -82,9 +48,13 @@ final class Sockets {
     private static let openTimeout: Int64 = 10_000_000_000
 
     private(set) var links: [Link?]
+    private let carrier: any Carrier
     private var serials = 0
 
-    init(count: Int) { links = [Link?](repeating: nil, count: count) }
+    init(count: Int, carrier: any Carrier) {
+        links = [Link?](repeating: nil, count: count)
+        self.carrier = carrier
+    }
 
     deinit { closeAll() }
 
@@ -111,58 +81,32 @@ final class Sockets {
         return serials
     }
 
-    /// Makes the socket of a reserved link: to `peer`, or for datagrams of anybody. False if the system refuses.
+    /// Makes the socket of a reserved link: to `peer`, or for datagrams of anybody. False if there can be none.
     func connect(_ number: Int, to peer: Peer?, localPort: UInt16) -> Bool {
         guard let isStream = self[number]?.isStream else { return false }
-        let descriptor = socket(AF_INET, isStream ? clinux_stream_type() : clinux_datagram_type(), 0)
-        guard descriptor >= 0 else { return false }
-        links[number]?.descriptor = descriptor
         links[number]?.peer = peer
-        var on: Int32 = 1
-        if isStream { setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, 4) }
-        if localPort > 0 || peer == nil {
-            guard Self.with(Peer(address: 0, port: localPort), { bind(descriptor, $0, $1) }) == 0 else { return false }
-        }
-        if let peer {
-            guard Self.with(peer, { CLinux.connect(descriptor, $0, $1) }) == 0 || clinux_errno() == EINPROGRESS
-            else { return false }
-        }
-        return true
-    }
-
-    private static func with(_ peer: Peer, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
-        var raw = peer.raw
-        return withUnsafePointer(to: &raw) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+        links[number]?.handle = carrier.open(isStream: isStream, to: peer, localPort: localPort)
+        return links[number]?.handle != nil
     }
 
     /// Whether a link that is being opened is open or has failed, or `nil` while that is not known.
     func outcomeOfOpening(_ number: Int, at now: Int64) -> Bool? {
-        guard let link = self[number], case .opening(let giveUpAt) = link.state else { return false }
-        var poller = pollfd(fd: link.descriptor, events: Int16(POLLOUT), revents: 0)
-        guard poll(&poller, 1, 0) > 0 || now >= giveUpAt else { return nil }
-        var error: Int32 = 0
-        var size = socklen_t(MemoryLayout<Int32>.size)
-        getsockopt(link.descriptor, SOL_SOCKET, SO_ERROR, &error, &size)
-        guard error == 0, poller.revents != 0 else {
+        guard let link = self[number], case .opening(let giveUpAt) = link.state, let handle = link.handle
+        else { return false }
+        switch carrier.outcome(handle) {
+        case .pending where now < giveUpAt: return nil
+        case .pending, .failed:
             cut(number, isReset: true)
             return false
+        case .open(let localPort):
+            links[number]?.localPort = localPort
+            links[number]?.state = .open
+            return true
         }
-        var local = sockaddr_in()
-        size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        withUnsafeMutablePointer(to: &local) { pointer in
-            _ = pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(link.descriptor, $0, &size) }
-        }
-        links[number]?.localPort = Peer(local).port
-        links[number]?.state = .open
-        return true
     }
 
     func close(_ number: Int) {
-        if let descriptor = self[number]?.descriptor, descriptor >= 0 { CLinux.close(descriptor) }
+        if let handle = self[number]?.handle { carrier.close(handle, isBroken: false) }
         self[number] = nil
     }
 
@@ -170,8 +114,8 @@ final class Sockets {
 
     /// The peer is gone, whether it knows or not; what has arrived stays.
     func cut(_ number: Int, isReset: Bool) {
-        if let descriptor = self[number]?.descriptor, descriptor >= 0 { CLinux.close(descriptor) }
-        self[number]?.descriptor = -1
+        if let handle = self[number]?.handle { carrier.close(handle, isBroken: isReset) }
+        self[number]?.handle = nil
         self[number]?.outgoing = []
         self[number]?.state = .ended(isReset: isReset)
     }
@@ -186,24 +130,22 @@ final class Sockets {
 
     /// Takes `bytes` for the network, all or none for datagrams; returns how many.
     func send(_ bytes: [UInt8], on number: Int, to peer: Peer? = nil) -> Int {
-        guard let link = self[number], link.isOpen else { return 0 }
-        let count: Int
+        guard let link = self[number], link.isOpen, let handle = link.handle else { return 0 }
+        var count = 0
         if link.isStream {
             count = min(bytes.count, room(number))
             links[number]?.outgoing += bytes[..<count]
             flush(number)
-        } else if let peer {
-            count = Int(Self.with(peer) { Int32(sendto(link.descriptor, bytes, bytes.count, 0, $0, $1)) })
         } else {
-            count = CLinux.send(link.descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+            count = carrier.send(bytes, on: handle, to: peer)
         }
-        links[number]?.bytesSent += max(count, 0)
-        return max(count, 0)
+        links[number]?.bytesSent += count
+        return count
     }
 
     private func flush(_ number: Int) {
-        guard let link = self[number], link.descriptor >= 0, !link.outgoing.isEmpty else { return }
-        let count = CLinux.send(link.descriptor, link.outgoing, link.outgoing.count, Int32(MSG_NOSIGNAL))
+        guard let link = self[number], let handle = link.handle, !link.outgoing.isEmpty else { return }
+        let count = carrier.send(link.outgoing, on: handle, to: nil)
         if count > 0 { links[number]?.outgoing.removeFirst(count) }
     }
 
@@ -215,27 +157,21 @@ final class Sockets {
 
     /// Takes a piece of the stream, or a datagram, if there is one and room for it.
     private func receive(_ number: Int) -> Bool {
-        guard let link = self[number], link.isOpen, link.buffer.count < Self.bufferBytes else { return false }
-        let room = link.isStream ? Self.bufferBytes - link.buffer.count : 2_048
-        var chunk = [UInt8](repeating: 0, count: room)
-        var sender = sockaddr_in()
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let count = withUnsafeMutablePointer(to: &sender) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                recvfrom(link.descriptor, &chunk, room, Int32(MSG_DONTWAIT), $0, &size)
-            }
+        guard let link = self[number], hasRoom(link), let handle = link.handle else { return false }
+        switch carrier.receive(link.isStream ? Self.bufferBytes - link.buffer.count : 2_048, on: handle) {
+        case .bytes(let bytes, let sender):
+            links[number]?.buffer += bytes
+            if !link.isStream { links[number]?.datagrams.append((bytes.count, sender ?? Peer(address: 0, port: 0))) }
+            return true
+        case .nothing: break
+        // What the host has sent before still goes out.
+        case .end: if link.isStream { links[number]?.state = .ended(isReset: false) }
+        case .reset: if link.isStream { cut(number, isReset: true) }
         }
-        if count > 0 {
-            links[number]?.buffer += chunk[..<count]
-            if !link.isStream { links[number]?.datagrams.append((count, Peer(sender))) }
-        } else if link.isStream, count == 0 {
-            // What the host has sent before still goes out.
-            links[number]?.state = .ended(isReset: false)
-        } else if link.isStream, clinux_errno() != EAGAIN, clinux_errno() != EINTR {
-            cut(number, isReset: true)
-        }
-        return count > 0
+        return false
     }
+
+    private func hasRoom(_ link: Link) -> Bool { link.isOpen && link.buffer.count < Self.bufferBytes }
 
     /// Takes up to `maximum` bytes out of the buffer; of a datagram, what does not fit is lost.
     func read(_ number: Int, _ maximum: Int) -> (bytes: [UInt8], sender: Peer?) {
@@ -248,15 +184,20 @@ final class Sockets {
         return (bytes, link.datagrams.first?.sender ?? link.peer)
     }
 
-    /// What to wait for.
-    var watched: [pollfd] {
+    /// The sockets in use, and whether they are to be waited for until something can be read or written.
+    var watched: [(handle: Int32, reads: Bool, writes: Bool)] {
         links.compactMap { link in
-            guard let link, link.descriptor >= 0 else { return nil }
-            var events: Int32 = 0
-            if case .opening = link.state { events |= POLLOUT }
-            if !link.outgoing.isEmpty { events |= POLLOUT }
-            if link.isOpen, link.buffer.count < Self.bufferBytes { events |= POLLIN }
-            return events == 0 ? nil : pollfd(fd: link.descriptor, events: Int16(events), revents: 0)
+            guard let link, let handle = link.handle else { return nil }
+            if case .opening = link.state { return (handle, false, true) }
+            let (reads, writes) = (hasRoom(link), !link.outgoing.isEmpty)
+            return reads || writes ? (handle, reads, writes) : nil
         }
+    }
+
+    /// When openings are given up.
+    var deadline: Int64? {
+        links.compactMap { link in
+            if case .opening(let giveUpAt) = link?.state, link?.handle != nil { giveUpAt } else { nil }
+        }.min()
     }
 }

@@ -1,9 +1,10 @@
 internal import CLinux
 internal import Kernel
 
-/// The thread of a simulated modem: it moves bytes between the line, the sockets and the dialect, which knows what they mean.
+/// What a simulated modem does in turns, each at a time that it is told: it moves bytes between the line, the sockets and the dialect, which
+/// knows what they mean. A thread runs it, or an event loop.
 final class Worker: @unchecked Sendable {
-    // @unchecked: everything but `shared` is touched by the worker's thread only.
+    // @unchecked: everything but `shared` is touched by the worker's thread, or on its loop, only.
 
     /// What other threads may change or see.
     struct Shared {
@@ -28,8 +29,10 @@ final class Worker: @unchecked Sendable {
     let shared: Guarded<Shared>
     let configuration: ModemSimulatorConfiguration
     private let onLine: (@Sendable (String) -> Void)?
-    private let wakeUp: Int32
-    private var line: HostLine
+    /// Called, on any thread, when there is something in ``Shared/requests``.
+    private let wake: @Sendable () -> Void
+    private let carrier: any Carrier
+    var line: HostLine
     private(set) var sockets: Sockets
     private lazy var dialect = makeDialect()
     private var recorder: Recorder?
@@ -44,30 +47,34 @@ final class Worker: @unchecked Sendable {
     private var deafUntil: Int64 = 0
     private var bytesOut = 0
     private var occasions: [KeyPath<Faults, Int>: Int] = [:]
-    private var isStopping = false
+    private(set) var isStopping = false
+    /// The time of the turn, in nanoseconds.
+    private(set) var now: Int64
 
     init(
         _ configuration: ModemSimulatorConfiguration,
         front: HostLine.Front,
-        onLine: (@Sendable (String) -> Void)?
+        carrier: any Carrier,
+        at now: Int64,
+        onLine: (@Sendable (String) -> Void)?,
+        wake: @escaping @Sendable () -> Void
     ) throws(ModemSimulatorError) {
         self.configuration = configuration
+        self.carrier = carrier
+        self.now = now
         self.onLine = onLine
+        self.wake = wake
         faults = configuration.faults
         let playback = configuration.playing.map { ModemPlayback.playing(line: $0.lines.first ?? 1) }
         shared = Guarded(Shared(faults: configuration.faults, playback: playback))
         randomness = Randomness(seed: configuration.seed)
         line = HostLine(front, baudRate: configuration.baudRate)
-        sockets = Sockets(count: configuration.dialect.linkCount)
-        wakeUp = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+        sockets = Sockets(count: configuration.dialect.linkCount, carrier: carrier)
         if let path = configuration.recording { recorder = try Recorder(path) }
         if case .pty = front { try openTerminal() }
     }
 
-    deinit {
-        if case .listener(let descriptor) = line.front { close(descriptor) }
-        close(wakeUp)
-    }
+    deinit { if case .listener(let descriptor) = line.front { close(descriptor) } }
 
     private func makeDialect() -> any Dialect {
         if let transcript = configuration.playing { return Player(transcript, worker: self) }
@@ -89,29 +96,32 @@ final class Worker: @unchecked Sendable {
     /// Asks for something from any thread.
     func request(_ request: Request) {
         shared.withLock { $0.requests.append(request) }
-        eventfd_write(wakeUp, 1)
+        wake()
     }
 
-    // MARK: The loop
+    // MARK: Turns
 
-    var now: Int64 { clinux_monotonic_ns() }
+    /// Starts, as after power has come.
+    func start() { dialect.powerUp(hasBanner: configuration.announcesPowerUp) }
 
-    func run() {
-        dialect.powerUp(hasBanner: configuration.announcesPowerUp)
-        while !isStopping {
-            wait()
-            takeRequests()
-            fireTimers()
-            // What has arrived before a command is there for it.
-            for link in sockets.used { sockets.serve(link) }
-            line.acceptHost()
-            readLine()
-            takeInput()
-            for link in sockets.used { dialect.serve(link) }
-            // A link may have ended a command that others wait for.
-            takeInput()
-            writeLine()
-        }
+    /// Does what is due at `now`.
+    func turn(at now: Int64) {
+        self.now = now
+        takeRequests()
+        fireTimers()
+        // What has arrived before a command is there for it.
+        for link in sockets.used { sockets.serve(link) }
+        line.acceptHost()
+        readLine()
+        takeInput()
+        for link in sockets.used { dialect.serve(link) }
+        // A link may have ended a command that others wait for.
+        takeInput()
+        writeLine()
+    }
+
+    /// Lets everything go.
+    func end() {
         dialect.powerDown()
         sockets.closeAll()
         line.closeDown()
@@ -120,26 +130,17 @@ final class Worker: @unchecked Sendable {
         shared.withLock { $0.hasEnded = true }
     }
 
-    private var isDeaf: Bool { faults.isDeaf || deafUntil > now }
-
-    private func wait() {
-        let now = now
-        var watched = [pollfd(fd: wakeUp, events: Int16(POLLIN), revents: 0)]
-        if line.mayRead(at: now), !isDeaf, input.count < 65_536 {
-            watched.append(pollfd(fd: line.descriptor, events: Int16(POLLIN), revents: 0))
-        }
-        if !line.isOpen, case .listener(let descriptor) = line.front {
-            watched.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
-        }
-        watched += sockets.watched
-        // Nothing waits for longer than a second without a look around.
-        let deadlines = [line.deadline(at: now), timers.first?.due, deafUntil > now ? deafUntil : nil]
-        let left = (deadlines.compactMap(\.self).min() ?? .max) - now
-        let timeout = left <= 0 ? 0 : Int32(min((left / 1_000_000) + 1, 1_000))
-        _ = poll(&watched, nfds_t(watched.count), timeout)
-        var value: eventfd_t = 0
-        eventfd_read(wakeUp, &value)
+    /// When there is something to do without an event, or `nil`.
+    var deadline: Int64? {
+        let wakesUp = deafUntil > now && deafUntil < .max
+        let dues = [line.outputDeadline, timers.first?.due, sockets.deadline, wakesUp ? deafUntil : nil]
+        return (dues + [isDeaf ? nil : line.inputDeadline]).compactMap(\.self).min()
     }
+
+    /// Whether it would take bytes of the host now.
+    var readsLine: Bool { line.mayRead && !isDeaf && input.count < 65_536 }
+
+    private var isDeaf: Bool { faults.isDeaf || deafUntil > now }
 
     private func takeRequests() {
         let requests = shared.withLock { shared in
@@ -245,7 +246,7 @@ final class Worker: @unchecked Sendable {
         lookupCount += 1
         let lookup = lookupCount
         lookups[lookup] = body
-        startThread { self.request(.resolved(lookup: lookup, Resolver.addresses(of: name))) }
+        carrier.resolve(name) { self.request(.resolved(lookup: lookup, $0)) }
     }
 
     /// Makes an MQTT connection; `body` is called on this thread with what happens to it.
