@@ -191,7 +191,7 @@ extension Modem {
         case .attach: attachStepEnded(request.step, error)
         case .user: finishUserCommand(error.map { .failure($0) } ?? .success(answer))
         case .poll: isPolling = false
-        case .signal, .rest, .none: break
+        case .signal, .rest, .multiplex, .none: break
         case .open, .send, .read, .close, .resolve:
             if let socket { finish(request, socket, error) }
         }
@@ -223,7 +223,7 @@ extension Modem {
             } else if socket.address == nil {
                 socket.end(.nameNotFound)
             }
-        case .poll, .signal, .rest, .attach, .user, .none: break
+        case .poll, .signal, .rest, .attach, .user, .multiplex, .none: break
         }
     }
 

@@ -29,7 +29,12 @@ final class Worker: @unchecked Sendable {
     private let wakeUp: Int32
     private var line: HostLine
     private(set) var sockets: Sockets
-    private lazy var dialect = makeDialect()
+    private lazy var dialect = makeDialect(channel: 1)
+    private var multiplexer: Multiplexer?
+    /// What answers on channels beside the first, and who has opened a link, where that is one of them.
+    private var others: [Int: any Dialect] = [:]
+    private var owners: [Int: Int] = [:]
+    private var channelInput: [Int: [UInt8]] = [:]
     private var recorder: Recorder?
     var randomness: Randomness
     private(set) var faults: Faults
@@ -65,9 +70,11 @@ final class Worker: @unchecked Sendable {
         close(wakeUp)
     }
 
-    private func makeDialect() -> any Dialect {
+    private func makeDialect(channel: Int) -> any Dialect {
         if let transcript = configuration.playing { return Player(transcript, worker: self) }
-        return configuration.dialect.makeModem(self)
+        let modem = configuration.dialect.makeModem(self)
+        (modem as? CommandModem)?.channel = channel
+        return modem
     }
 
     private func openTerminal() throws(ModemSimulatorError) {
@@ -103,7 +110,7 @@ final class Worker: @unchecked Sendable {
             line.acceptHost()
             readLine()
             takeInput()
-            for link in sockets.used { dialect.serve(link) }
+            for link in sockets.used { (owners[link].flatMap { others[$0] } ?? dialect).serve(link) }
             // A link may have ended a command that others wait for.
             takeInput()
             writeLine()
@@ -169,8 +176,9 @@ final class Worker: @unchecked Sendable {
         lookups = [:]
         line.clear()
         input = []
+        endChannels()
         dialect.powerDown()
-        dialect = makeDialect()
+        dialect = makeDialect(channel: 1)
         deafUntil = now + Int64(configuration.bootMilliseconds) * 1_000_000
         dialect.powerUp(hasBanner: hasBanner)
     }
@@ -187,6 +195,7 @@ final class Worker: @unchecked Sendable {
             // The host is gone; another may come.
             line.closeDown()
             input = []
+            endChannels()
             return
         }
         guard !bytes.isEmpty else { return }
@@ -196,13 +205,32 @@ final class Worker: @unchecked Sendable {
     }
 
     private func takeInput() {
-        guard !input.isEmpty, !isDeaf else { return }
-        let receiver = dialect
-        var taken = input
+        guard !isDeaf else { return }
+        let bytes = input
         input = []
-        receiver.receive(&taken)
+        if let multiplexer {
+            let left = multiplexer.receive(bytes)
+            for channel in channelInput.keys.sorted() {
+                guard let receiver = channel == 1 ? dialect : others[channel] else { continue }
+                let bytes = channelInput[channel, default: []]
+                channelInput[channel] = []
+                let left = give(bytes, to: receiver)
+                if self.multiplexer === multiplexer, !left.isEmpty { channelInput[channel] = left }
+            }
+            if self.multiplexer == nil, !left.isEmpty { input = give(left, to: dialect) }
+        } else {
+            input = give(bytes, to: dialect)
+        }
+    }
+
+    /// Returns what is not taken yet.
+    private func give(_ bytes: [UInt8], to receiver: any Dialect) -> [UInt8] {
+        guard !bytes.isEmpty else { return [] }
+        let first = dialect
+        var left = bytes
+        receiver.receive(&left)
         // A restart has forgotten what came before it.
-        if receiver === dialect { input = taken }
+        return first === dialect ? left : []
     }
 
     private func writeLine() {
@@ -218,6 +246,46 @@ final class Worker: @unchecked Sendable {
             first.body()
         }
     }
+
+    // MARK: Channels
+
+    /// Goes on in frames once all that was said is on the line.
+    func startMultiplexer(_ parameters: Multiplexer.Parameters) {
+        afterOutput { [self] in
+            input = []
+            multiplexer = Multiplexer(parameters, worker: self)
+        }
+    }
+
+    /// The line is plain again, and speaks with the first interpreter.
+    func leaveMultiplexer() { endChannels() }
+
+    private func endChannels() {
+        multiplexer = nil
+        for other in others.values { other.powerDown() }
+        (others, owners, channelInput) = ([:], [:], [:])
+    }
+
+    /// The host has opened a channel: it has an interpreter with settings of its own.
+    func channelOpened(_ channel: Int) {
+        guard channel > 1 else {
+            (dialect as? CommandModem)?.echo = true
+            return
+        }
+        let modem = makeDialect(channel: channel)
+        others[channel] = modem
+        modem.powerUp(hasBanner: false)
+    }
+
+    func channelClosed(_ channel: Int) {
+        others.removeValue(forKey: channel)?.powerDown()
+        channelInput[channel] = nil
+    }
+
+    func channelReceived(_ bytes: [UInt8], on channel: Int) { channelInput[channel, default: []] += bytes }
+
+    /// A link belongs to the channel that has opened it.
+    func own(_ link: Int, by channel: Int) { owners[link] = channel > 1 ? channel : nil }
 
     // MARK: What dialects call
 
@@ -241,8 +309,18 @@ final class Worker: @unchecked Sendable {
         startThread { self.request(.resolved(lookup: lookup, Resolver.addresses(of: name))) }
     }
 
+    /// Says `bytes` to the host on a channel, of which a line without frames has just the first.
+    func send(_ bytes: [UInt8], on channel: Int = 1, afterMilliseconds delay: Int = 0) {
+        if let multiplexer {
+            multiplexer.send(bytes, on: channel, afterMilliseconds: delay)
+        } else if channel == 1 {
+            transmit(bytes, afterMilliseconds: delay)
+        }
+        note("< ", bytes)
+    }
+
     /// Sends `bytes` to the host, cut as the faults say, after what was sent before.
-    func send(_ bytes: [UInt8], afterMilliseconds delay: Int = 0) {
+    func transmit(_ bytes: [UInt8], afterMilliseconds delay: Int) {
         let earliest = now + Int64(delay) * 1_000_000
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -255,7 +333,6 @@ final class Worker: @unchecked Sendable {
             line.enqueue(corrupted(rest.prefix(count)), notBefore: earliest)
             rest = rest.dropFirst(count)
         }
-        note("< ", bytes)
     }
 
     private func corrupted(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
