@@ -52,7 +52,7 @@ import Testing
 
     private static func text(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-    // Those with a real modem's name are from logs of such modems; the others were computed apart from this code, by the polynomial.
+    // Those with the name of a modem, or of a program, are from logs of it; the others were computed apart from this code, by the polynomial.
     static let vectors: [Vector] = [
         vector("SABM 0", .sabm, 0, is: "f9 03 3f 01 1c f9"), vector("SABM 1", .sabm, 1, is: "f9 07 3f 01 de f9"),
         vector("SABM 2", .sabm, 2, is: "f9 0b 3f 01 59 f9"), vector("SABM 3", .sabm, 3, is: "f9 0f 3f 01 9b f9"),
@@ -91,6 +91,16 @@ import Testing
         vector("advanced SABM 0", .sabm, 0, [], .advanced, is: "7e 03 3f fc 7e"),
         vector("advanced SABM 1", .sabm, 1, [], .advanced, is: "7e 07 3f 89 7e"),
         vector("advanced UA 0", .ua, 0, [], .advanced, is: "7e 03 73 85 7e"),
+        vector("advanced SABM 2 (gsm0710muxd)", .sabm, 2, [], .advanced, is: "7e 0b 3f 16 7e"),
+        vector("advanced DISC 1 (gsm0710muxd)", .disc, 1, [], .advanced, is: "7e 07 53 c8 7e"),
+        vector(
+            "advanced answer to a status (gsm0710muxd)",
+            .uih,
+            0,
+            [0xE1, 5, 7, 0x8D],
+            .advanced,
+            is: "7e 03 ef e1 05 07 8d 70 7e"
+        ),
         vector("advanced command", .uih, 1, text("AT\r"), .advanced, is: "7e 07 ef 41 54 0d 05 7e"),
         vector(
             "advanced, escapes",

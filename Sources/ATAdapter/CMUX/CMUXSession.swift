@@ -43,32 +43,32 @@ struct CMUXSession: ~Copyable {
     /// The highest channel; 62 and 63 look like flags.
     static var lastChannel: Int { 61 }
     /// How long an answer may take before its command is sent again, in milliseconds, and how often it is: some modems take seconds at first.
-    private static var answerTime: Int { 500 }
-    private static var openTries: UInt8 { 10 }
-    private static var closeTries: UInt8 { 3 }
+    static var answerTime: Int { 500 }
+    static var openTries: UInt8 { 10 }
+    static var closeTries: UInt8 { 3 }
     /// How often a modem is asked whether it is still there, in milliseconds, while it is sent something.
     private static var checkTime: Int { 5_000 }
     /// What no modem would test with.
-    private static let pattern: [UInt8] = [0x41, 0x70, 0x75, 0x73]
+    static let pattern: [UInt8] = [0x41, 0x70, 0x75, 0x73]
 
-    private(set) var channels: [Channel]
-    private var decoder: CMUXDecoder
+    var channels: [Channel]
+    var decoder: CMUXDecoder
     /// The bytes to send.
     var outgoing = ByteQueue(keeping: 256)
     /// The most information of a frame that is sent.
     let frameBytes: Int
     /// The modem takes nothing on any channel (FCoff).
-    private var isStopped = false
-    private var isOver = false
-    private var now: Duration
-    private var heardAt: Duration
+    var isStopped = false
+    var isOver = false
+    var now: Duration
+    var heardAt: Duration
     private var knownNoise = 0
     /// How often the test under way was sent, and when it is again; when the next one begins, and whether it has to.
-    private var testTries: UInt8 = 0
-    private var testsAt = CMUXSession.never
-    private var testBeganAt = Duration.zero
+    var testTries: UInt8 = 0
+    var testsAt = CMUXSession.never
+    var testBeganAt = Duration.zero
     private var mustTest = false
-    private var abandonsAt = CMUXSession.never
+    var abandonsAt = CMUXSession.never
     var counters = MultiplexerCounters()
 
     /// A session with the channels up to `channels`; it begins by opening channel 0.
@@ -142,8 +142,8 @@ struct CMUXSession: ~Copyable {
         guard testTries == 0, channels[0].state == .open else { return }
         testBeganAt = now
         sendTest()
-        // It may have forgotten that it stopped one.
-        for number in channels.indices where channels[number].isStopped { startStatus(number) }
+        // All modems answer a status, but not all a test. And one may have forgotten that it stopped a channel.
+        for number in channels.indices.dropFirst() where channels[number].state == .open { startStatus(number) }
     }
 
     // MARK: Input
@@ -168,13 +168,13 @@ struct CMUXSession: ~Copyable {
         return nil
     }
 
-    private mutating func count() {
+    mutating func count() {
         counters.frames = decoder.frames
         counters.damagedFrames = decoder.damaged
         counters.noiseBytes = decoder.noise
     }
 
-    private mutating func handle(_ frame: CMUXFrame) -> Event? {
+    mutating func handle(_ frame: CMUXFrame) -> Event? {
         guard frame.channel < channels.count else {
             if frame.isPolling, frame.control == .sabm || frame.control == .disc { answer(.dm, frame.channel) }
             return nil
@@ -222,173 +222,21 @@ struct CMUXSession: ~Copyable {
         }
     }
 
-    private mutating func ended(_ number: Int, _ error: SocketError?) -> Event {
+    mutating func ended(_ number: Int, _ error: SocketError?) -> Event {
         if number == 0 { return over(error == nil ? .closed : .unresponsive) }
         channels[number] = Channel()
         return .closed(number, error)
     }
 
-    private mutating func over(_ end: End) -> Event {
+    mutating func over(_ end: End) -> Event {
         isOver = true
         return .ended(end)
-    }
-
-    // MARK: Control messages (5.4.6.3)
-
-    private enum Message {
-        static let test: UInt8 = 0x20
-        static let flowOn: UInt8 = 0xA0
-        static let flowOff: UInt8 = 0x60
-        static let status: UInt8 = 0xE0
-        static let closeDown: UInt8 = 0xC0
-        static let powerSaving: UInt8 = 0x40
-        static let parameters: UInt8 = 0x80
-        static let lineStatus: UInt8 = 0x50
-        static let notSupported: UInt8 = 0x10
-        /// The bits EA and C/R.
-        static let command: UInt8 = 3
-        static let answer: UInt8 = 1
-    }
-
-    /// V.24 signals: EA, RTC, RTR and DV, and what stops the other side.
-    private static var signals: UInt8 { 0x8D }
-    private static var stopSignal: UInt8 { 0x02 }
-
-    private mutating func handleControl() -> Event? {
-        // Answers are written meanwhile; there are few of these frames.
-        let bytes = decoder.withInformation { span in span.indices.map { span[$0] } }
-        var event: Event?
-        var position = 0
-        // A frame may hold several messages.
-        while position + 1 < bytes.count {
-            let type = bytes[position]
-            guard type & 1 == 1, bytes[position + 1] & 1 == 1 else { break }
-            let end = position + 2 + Int(bytes[position + 1] >> 1)
-            guard end <= bytes.count else { break }
-            let values = Array(bytes[(position + 2)..<end])
-            position = end
-            event = (type & 2 == 0 ? handleAnswer(type & ~3, values) : handleCommand(type, values)) ?? event
-            if isOver { break }
-        }
-        return event
-    }
-
-    private mutating func handleAnswer(_ type: UInt8, _ values: [UInt8]) -> Event? {
-        switch type {
-        case Message.status:
-            guard let number = channel(of: values) else { return nil }
-            channels[number].repeatsAt = Self.never
-            return nil
-        // One that does not know the test has answered it all the same.
-        case Message.test, Message.notSupported: endTest()
-        case Message.closeDown: if channels[0].state == .closing { return over(.closed) }
-        default: break
-        }
-        return nil
-    }
-
-    private mutating func handleCommand(_ type: UInt8, _ values: [UInt8]) -> Event? {
-        if type & ~3 == Message.test, testTries > 0, values == Self.pattern { return over(.echo) }
-        // Whoever asks faster than the line can carry the answers gets fewer.
-        guard outgoing.count < 4 * (frameBytes + 64) else { return nil }
-        switch type & ~3 {
-        case Message.status:
-            guard let number = channel(of: values), values.count > 1 else { return nil }
-            reply(type, values)
-            let wasStopped = channels[number].isStopped
-            channels[number].isStopped = values[1] & Self.stopSignal != 0
-            return wasStopped && !channels[number].isStopped ? .writable : nil
-        case Message.flowOn:
-            reply(type, [])
-            isStopped = false
-            return .writable
-        case Message.flowOff:
-            reply(type, [])
-            isStopped = true
-        case Message.test, Message.powerSaving, Message.lineStatus: reply(type, values)
-        case Message.parameters:
-            // What the modem suggests is what it has; frames that are sent stay as short as they are.
-            reply(type, values)
-        case Message.closeDown:
-            reply(type, [])
-            return over(.closed)
-        default: put(control: Message.notSupported | Message.answer, [type])
-        }
-        return nil
-    }
-
-    /// The channel that a status is about.
-    private func channel(of values: [UInt8]) -> Int? {
-        guard let first = values.first, first >> 2 > 0, Int(first >> 2) < channels.count,
-            channels[Int(first >> 2)].state == .open
-        else { return nil }
-        return Int(first >> 2)
-    }
-
-    // MARK: Time
-
-    /// Acts on a ``deadline`` that has passed; call it again until it returns `nil`.
-    mutating func handleTimeout(at now: Duration) -> Event? {
-        self.now = now
-        if isOver { return nil }
-        while now >= abandonsAt {
-            let nothing: [UInt8] = []
-            var position = 0
-            if let frame = decoder.receive(nothing.span, from: &position) {
-                if let event = handle(frame) { return event }
-            } else if decoder.isInside {
-                decoder.abandon()
-            } else {
-                abandonsAt = Self.never
-            }
-            count()
-        }
-        for number in channels.indices where now >= channels[number].repeatsAt {
-            if let event = repeatPending(number) { return event }
-        }
-        if now >= testsAt { return handleTestTime() }
-        return nil
-    }
-
-    private mutating func repeatPending(_ number: Int) -> Event? {
-        let isClosing = channels[number].state == .closing
-        if channels[number].state == .open, channels[number].tries >= Self.closeTries {
-            // Not all modems answer a status.
-            channels[number].repeatsAt = Self.never
-            return nil
-        }
-        if channels[number].tries >= (isClosing ? Self.closeTries : Self.openTries) {
-            return ended(number, isClosing ? nil : .timedOut)
-        }
-        counters.repeats += 1
-        sendPending(number)
-        return nil
-    }
-
-    private mutating func handleTestTime() -> Event? {
-        if testTries == 0 {
-            test(at: now)
-        } else if testTries < Self.openTries {
-            counters.repeats += 1
-            sendTest()
-        } else if heardAt < testBeganAt {
-            return over(.unresponsive)
-        } else {
-            // It does not answer tests, but is there.
-            endTest()
-        }
-        return nil
-    }
-
-    private mutating func endTest() {
-        testTries = 0
-        testsAt = Self.never
     }
 
     // MARK: Output
 
     /// Sends the command whose answer the channel waits for.
-    private mutating func sendPending(_ number: Int) {
+    mutating func sendPending(_ number: Int) {
         channels[number].tries += 1
         channels[number].repeatsAt = now + .milliseconds(Self.answerTime)
         switch channels[number].state {
@@ -402,12 +250,12 @@ struct CMUXSession: ~Copyable {
         }
     }
 
-    private mutating func startStatus(_ number: Int) {
+    mutating func startStatus(_ number: Int) {
         channels[number].tries = 0
         sendPending(number)
     }
 
-    private mutating func sendTest() {
+    mutating func sendTest() {
         testTries += 1
         testsAt = now + .milliseconds(Self.answerTime)
         put(control: Message.test | Message.command, Self.pattern)
@@ -419,9 +267,9 @@ struct CMUXSession: ~Copyable {
     }
 
     /// Answers a message with the same values.
-    private mutating func reply(_ type: UInt8, _ values: [UInt8]) { put(control: type & ~2, values) }
+    mutating func reply(_ type: UInt8, _ values: [UInt8]) { put(control: type & ~2, values) }
 
-    private mutating func put(control type: UInt8, _ values: [UInt8]) {
+    mutating func put(control type: UInt8, _ values: [UInt8]) {
         var message: [UInt8] = [type, UInt8(truncatingIfNeeded: values.count) << 1 | 1]
         message += values
         put(CMUXFrame(.uih, channel: 0), message.span)

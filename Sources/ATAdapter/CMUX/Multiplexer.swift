@@ -9,7 +9,7 @@ public import SAL
 public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandler, @unchecked Sendable {
     // @unchecked: everything is touched on `loop` only.
 
-    private enum Phase {
+    enum Phase {
         case down
         /// Commands, until `AT+CMUX` is accepted; a pause behind that; or a pause behind what has failed.
         case plain
@@ -25,7 +25,7 @@ public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandle
     public let loop: EventLoop
     let configuration: MultiplexerConfiguration
     let driver: ModemDriver
-    private let dialect: any ATDialect
+    let dialect: any ATDialect
     /// Who is told what it does; kept alive while it is set.
     public var handler: (any MultiplexerHandler)?
     /// Tries to get a new serial line after the end of one.
@@ -33,13 +33,13 @@ public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandle
     private var serial: (any ByteStream)?
     private let timer: Timer
     private let turnEnd: EndOfTurn
-    private var phase = Phase.down
-    private var engine: ATEngine
-    private var session: CMUXSession
-    private var channels: [MultiplexerChannel] = []
+    var phase = Phase.down
+    var engine: ATEngine
+    var session: CMUXSession
+    var channels: [MultiplexerChannel] = []
     /// Which of the ways to ask for frames is tried.
-    private var step = 0
-    private var failures = 0
+    var step = 0
+    var failures = 0
     /// Which channel sent last.
     private var lastSender = 0
     private var earlier = MultiplexerCounters()
@@ -186,53 +186,6 @@ public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandle
         for channel in channels where channel.isAtModem { channel.end(.deviceRestarted) }
     }
 
-    // MARK: Without frames
-
-    private func handle(_ event: ATEvent) {
-        switch event {
-        case .recovered: askForFrames()
-        case .finished(let error): answered(error)
-        case .restarted: engine.resynchronize(at: loop.now)
-        case .needsHardwareReset: if handler?.resetModem() == true { engine.resynchronize(at: loop.now) }
-        case .failed: change(to: .failed(.notResponding))
-        case .line, .payload, .decoded, .prompt, .damaged, .resetting: break
-        }
-    }
-
-    private func askForFrames() {
-        // Not all rates have a number, which is what this way tells.
-        if step == 0, configuration.rateNumber == nil { step = 1 }
-        var request = ATRequest(kind: .multiplex, step: step)
-        request.link = Int(configuration.option.rawValue)
-        request.count = configuration.frameBytes
-        guard engine.isIdle, let template = dialect.template(for: request, ModemConfiguration()) else { return }
-        let command = ATCommand(
-            template: template,
-            request: request,
-            host: [],
-            port: configuration.rateNumber ?? 0,
-            escaping: false,
-            configuration: ModemConfiguration()
-        )
-        engine.start(command, at: loop.now)
-    }
-
-    private func answered(_ error: ATError?) {
-        switch error {
-        case nil: phase = .settling(until: loop.now + .milliseconds(configuration.settlingMilliseconds))
-        // The engine finds back to the modem first.
-        case .timedOut?: break
-        case .some(let error):
-            step += 1
-            if dialect.template(for: ATRequest(kind: .multiplex, step: step), ModemConfiguration()) != nil {
-                return askForFrames()
-            }
-            failures = min(failures + 1, 6)
-            phase = .pausing(until: loop.now + .milliseconds(500 << failures))
-            change(to: .failed(error))
-        }
-    }
-
     // MARK: With frames
 
     private func startSession() {
@@ -274,27 +227,6 @@ public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandle
         earlier.losses += 1
         endChannels()
         startOver()
-    }
-
-    // MARK: Channels
-
-    /// Opens a channel, of which modems have those from 1 on. It opens when there are frames; its `handler` is told then.
-    ///
-    /// It ends with `SocketError.addressInUse` while another stream has the channel, and with `.refused` if the modem does not have it.
-    public func openChannel(_ number: Int, handler: any ByteStreamHandler) -> any ByteStream {
-        let channel = MultiplexerChannel(number, self, handler)
-        if case .closed = phase { channel.end(.closed) }
-        if case .leaving = phase { channel.end(.closed) }
-        if !(1..<session.channels.count).contains(number) { channel.end(.notSupported) }
-        if channels.contains(where: { $0.number == number && !$0.isEnding }) { channel.end(.addressInUse(code: 0)) }
-        channels.append(channel)
-        askForEndOfTurn()
-        return channel
-    }
-
-    /// Closes a channel at once, in which nobody is interested any more.
-    func drop(_ number: Int) {
-        if case .framed = phase { session.close(number, at: loop.now) }
     }
 
     // MARK: Turns
@@ -398,36 +330,9 @@ public final class Multiplexer: ByteStreamHandler, TimerHandler, EndOfTurnHandle
         return false
     }
 
-    private func change(to state: MultiplexerState) {
+    func change(to state: MultiplexerState) {
         guard state != self.state else { return }
         self.state = state
         handler?.multiplexerChanged(state)
-    }
-}
-
-extension MultiplexerConfiguration {
-    /// The number of the line's rate (3GPP 27.007, 5.7; beyond 6 as makers have gone on).
-    fileprivate var rateNumber: UInt16? {
-        switch baudRate {
-        case 9_600: 1
-        case 19_200: 2
-        case 38_400: 3
-        case 57_600: 4
-        case 115_200: 5
-        case 230_400: 6
-        case 460_800: 7
-        case 921_600: 8
-        default: nil
-        }
-    }
-}
-
-extension MultiplexerCounters {
-    fileprivate mutating func add(_ other: MultiplexerCounters) {
-        frames += other.frames
-        damagedFrames += other.damagedFrames
-        noiseBytes += other.noiseBytes
-        repeats += other.repeats
-        losses += other.losses
     }
 }

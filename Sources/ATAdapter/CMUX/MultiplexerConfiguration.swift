@@ -63,3 +63,13 @@ public struct MultiplexerCounters: Equatable, Sendable {
     /// Nothing yet.
     public init() {}
 }
+
+extension MultiplexerCounters {
+    mutating func add(_ other: MultiplexerCounters) {
+        frames += other.frames
+        damagedFrames += other.damagedFrames
+        noiseBytes += other.noiseBytes
+        repeats += other.repeats
+        losses += other.losses
+    }
+}

@@ -29,16 +29,16 @@ final class Worker: @unchecked Sendable {
     private let wakeUp: Int32
     private var line: HostLine
     private(set) var sockets: Sockets
-    private lazy var dialect = makeDialect(channel: 1)
-    private var multiplexer: Multiplexer?
+    lazy var dialect = makeDialect(channel: 1)
+    var multiplexer: Multiplexer?
     /// What answers on channels beside the first, and who has opened a link, where that is one of them.
-    private var others: [Int: any Dialect] = [:]
-    private var owners: [Int: Int] = [:]
-    private var channelInput: [Int: [UInt8]] = [:]
+    var others: [Int: any Dialect] = [:]
+    var owners: [Int: Int] = [:]
+    var channelInput: [Int: [UInt8]] = [:]
     private var recorder: Recorder?
     var randomness: Randomness
     private(set) var faults: Faults
-    private var input: [UInt8] = []
+    var input: [UInt8] = []
     private var timers: [(due: Int64, body: () -> Void)] = []
     private var lookups: [Int: ([UInt32]) -> Void] = [:]
     private var lookupCount = 0
@@ -70,7 +70,7 @@ final class Worker: @unchecked Sendable {
         close(wakeUp)
     }
 
-    private func makeDialect(channel: Int) -> any Dialect {
+    func makeDialect(channel: Int) -> any Dialect {
         if let transcript = configuration.playing { return Player(transcript, worker: self) }
         let modem = configuration.dialect.makeModem(self)
         (modem as? CommandModem)?.channel = channel
@@ -246,46 +246,6 @@ final class Worker: @unchecked Sendable {
             first.body()
         }
     }
-
-    // MARK: Channels
-
-    /// Goes on in frames once all that was said is on the line.
-    func startMultiplexer(_ parameters: Multiplexer.Parameters) {
-        afterOutput { [self] in
-            input = []
-            multiplexer = Multiplexer(parameters, worker: self)
-        }
-    }
-
-    /// The line is plain again, and speaks with the first interpreter.
-    func leaveMultiplexer() { endChannels() }
-
-    private func endChannels() {
-        multiplexer = nil
-        for other in others.values { other.powerDown() }
-        (others, owners, channelInput) = ([:], [:], [:])
-    }
-
-    /// The host has opened a channel: it has an interpreter with settings of its own.
-    func channelOpened(_ channel: Int) {
-        guard channel > 1 else {
-            (dialect as? CommandModem)?.echo = true
-            return
-        }
-        let modem = makeDialect(channel: channel)
-        others[channel] = modem
-        modem.powerUp(hasBanner: false)
-    }
-
-    func channelClosed(_ channel: Int) {
-        others.removeValue(forKey: channel)?.powerDown()
-        channelInput[channel] = nil
-    }
-
-    func channelReceived(_ bytes: [UInt8], on channel: Int) { channelInput[channel, default: []] += bytes }
-
-    /// A link belongs to the channel that has opened it.
-    func own(_ link: Int, by channel: Int) { owners[link] = channel > 1 ? channel : nil }
 
     // MARK: What dialects call
 
