@@ -18,6 +18,8 @@ struct ATRequest {
         case user
         /// What the modem's service wants.
         case service
+        /// The multiplexer begins; the link is its option, the count that of the most bytes in a frame, the port the number of the line's rate.
+        case multiplex
     }
 
     var kind: Kind
@@ -142,6 +144,8 @@ struct ATTraits {
     /// How often `AT` is tried, twice a second, before a modem that may be booting is restarted.
     var bootTries = 17
 
+    /// It can carry several channels over its line (3GPP 27.010).
+    var hasMultiplexer = true
     /// TCP connections are opened by name, and the modem says so when it has no address; datagrams always go to an address.
     var opensByName = true
     /// Each line begins with a line end, too: what stands right behind data is none, but more data.

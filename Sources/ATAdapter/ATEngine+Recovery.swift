@@ -106,6 +106,8 @@ extension ATEngine {
         case .escape:
             guard isWithoutHangUp else {
                 rung = .silence
+                // An earlier program may have left the modem with a multiplexer, which this ends (3GPP 27.010, 5.4.6.3.3); it comes back in the silence.
+                if traits.hasMultiplexer { outgoing.append(Self.closeDown.span) }
                 wait(1_100)
                 break
             }
@@ -141,6 +143,8 @@ extension ATEngine {
         }
         return nil
     }
+
+    private static let closeDown: [UInt8] = [0xF9, 0x03, 0xEF, 0x05, 0xC3, 0x01, 0xF2, 0xF9]
 
     private mutating func send(_ text: StaticString) {
         var bytes: [UInt8] = []

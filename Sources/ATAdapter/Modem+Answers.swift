@@ -222,7 +222,7 @@ extension Modem {
         case .user: finishUserCommand(error.map { .failure($0) } ?? .success(answer))
         case .service: service?.commandEnded(error)
         case .poll: isPolling = false
-        case .signal, .rest, .none: break
+        case .signal, .rest, .multiplex, .none: break
         case .open, .send, .read, .close, .resolve:
             if let socket { finish(request, socket, error) }
         }
@@ -254,7 +254,7 @@ extension Modem {
             } else if socket.address == nil {
                 socket.end(.nameNotFound)
             }
-        case .poll, .signal, .rest, .attach, .user, .service, .none: break
+        case .poll, .signal, .rest, .attach, .user, .service, .multiplex, .none: break
         }
     }
 

@@ -87,12 +87,18 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public var counters: ATCounters { engine.counters }
 
     /// A modem on the serial line `serial`, which it sets up at once. Its limits are those of `configuration` and of the `driver`.
-    public init(
+    public convenience init(
         _ driver: ModemDriver = .espAT,
         serial: any ByteStream,
         loop: EventLoop,
         configuration: ModemConfiguration = ModemConfiguration()
     ) {
+        self.init(driver, loop: loop, configuration: configuration)
+        attach(to: serial)
+    }
+
+    /// A modem without a serial line.
+    init(_ driver: ModemDriver, loop: EventLoop, configuration: ModemConfiguration) {
         self.loop = loop
         self.configuration = configuration
         dialect = driver.makeDialect()
@@ -101,7 +107,6 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         engine = ATEngine(dialect: dialect, maximumLineBytes: configuration.lineBytes)
         timer = Timer(on: loop)
         turnEnd = EndOfTurn(on: loop)
-        attach(to: serial)
     }
 
     /// Goes on with a new serial line, in place of the one before: the modem is set up again.

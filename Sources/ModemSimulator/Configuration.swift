@@ -102,4 +102,8 @@ public struct ModemStatistics: Sendable, Equatable {
     public var messagesOut = 0
     /// Command lines that no such modem knows.
     public var unknownCommands = 0
+    /// Frames of the multiplexer received from the host.
+    public var frames = 0
+    /// Frames of the host with a wrong head, checksum or end.
+    public var damagedFrames = 0
 }

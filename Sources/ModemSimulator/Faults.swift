@@ -55,6 +55,10 @@ public struct Faults: Sendable, Equatable {
     public var overlap = Overlap.queue
     /// Every n-th send takes only a part, where the dialect can say so.
     public var takesPartEvery = 0
+    /// The data frames of its multiplexer have the bit C/R, as those of many modems.
+    public var setsCommandBit = false
+    /// Its multiplexer does not answer tests.
+    public var ignoresTests = false
 
     /// Every n-th final result is lost.
     public var losesResultEvery = 0

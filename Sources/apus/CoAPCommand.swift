@@ -124,7 +124,7 @@ private func connect(
 ) async throws -> CoAPClient {
     let loop = EventLoop.start()
     var network: any Network & DatagramNetwork = LinuxNetwork(loop: loop)
-    if let modem = try ModemWay(arguments) { network = try await modem.open(on: loop) }
+    if let modem = try ModemLine(way: arguments) { network = try await modem.openModem(on: loop) }
     guard url.isSecure else {
         return url.scheme.isStream
             ? CoAPClient(to: url.endpoint, overStreams: network, configuration: configuration)

@@ -12,30 +12,22 @@ final class CommandedModem: ModemHandler, @unchecked Sendable {
     let states: AsyncStream<ModemState>
     private let stateSource: AsyncStream<ModemState>.Continuation
     private var confined: LoopConfined<Modem>?
+    private var multiplexer: LoopConfined<Multiplexer>?
 
     /// Opens the modem that the options say.
     static func open(_ arguments: Arguments) async throws -> CommandedModem {
-        guard let path = arguments["tty"] else { throw UsageError("--tty says where the modem is") }
-        let (_, driver) = try modemDriver(arguments)
-        let configuration = try modemConfiguration(arguments)
-        let baudRate = try arguments.number("baud", in: 1...10_000_000)
+        let line = try ModemLine(arguments)
         let modem = CommandedModem()
-        let opened: Result<Void, SocketError> = await modem.loop.call {
-            Result { () throws(SocketError) in
-                let loop = modem.loop
-                let opened = try Modem.open(
-                    driver,
-                    path: path,
-                    baudRate: baudRate,
-                    loop: loop,
-                    configuration: configuration
-                )
+        let opened = await modem.loop.call {
+            Result {
+                let (opened, multiplexer) = try line.open(on: modem.loop)
                 modem.confined = LoopConfined(opened)
+                modem.multiplexer = multiplexer.map { LoopConfined($0) }
                 modem.stateSource.yield(opened.state)
                 opened.handler = modem
             }
         }
-        do { try opened.get() } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
+        try opened.get()
         return modem
     }
 
@@ -71,6 +63,11 @@ final class CommandedModem: ModemHandler, @unchecked Sendable {
             }
             group.addTask {
                 try await Task.sleep(for: time)
+                if await self.loop.call({ self.network.state == .down }) {
+                    throw Failure(
+                        "there is no serial line to the modem; is what --tty says right, and the server there?"
+                    )
+                }
                 if let error = problem.withLock({ $0 }) { throw error }
                 throw Failure(
                     "the modem has not found its network in \(time.components.seconds) s; 'apus modem probe' shows SIM, registration and signal"
@@ -106,4 +103,11 @@ final class CommandedModem: ModemHandler, @unchecked Sendable {
 
     /// Waits until the modem has done what it was told before, a closing for instance.
     func settle() async { _ = await ask("AT") }
+
+    /// Has a modem with a multiplexer speak plainly again, for the next program.
+    func end() async {
+        guard let multiplexer else { return }
+        await loop.call { multiplexer.value.close() }
+        try? await Task.sleep(for: Multiplexer.closingTime)
+    }
 }

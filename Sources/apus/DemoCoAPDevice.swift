@@ -22,7 +22,7 @@ struct CoAPDevice: DemoDevice {
         let modem = hasModem ? try startModem(hub) : nil
         defer { modem?.stop() }
         let network = try await openDatagramNetwork(
-            modem: modem.map { ModemWay(path: $0.path) },
+            modem: modem.map { ModemLine(path: $0.path) },
             dtls: isSecure ? identity.preSharedKeyConfiguration() : nil
         )
         defer { network.loop.stop() }

@@ -110,7 +110,7 @@ struct ModemDevice: DemoDevice {
         let modem = try ModemSimulator(configuration)
         defer { modem.stop() }
         let network = try await openNetwork(
-            modem: ModemWay(path: modem.path),
+            modem: ModemLine(path: modem.path),
             tls: identity.preSharedKeyConfiguration()
         )
         defer { network.loop.stop() }

@@ -60,7 +60,7 @@ let deviceCommand = Command(
     }
     let seconds = try arguments.number("seconds", in: 1...1_000_000)
     Interruption.watch()
-    let way = try ModemWay(arguments)
+    let way = try ModemLine(way: arguments)
     let run: @Sendable () async throws -> Void
     if arguments.has("modem-mqtt") {
         let device = try await openModemDevice(identity, way, arguments)
@@ -90,15 +90,15 @@ let deviceCommand = Command(
 /// A device that the firmware of a modem logs in.
 private func openModemDevice(
     _ identity: DeviceIdentity,
-    _ way: ModemWay?,
+    _ line: ModemLine?,
     _ arguments: Arguments
 ) async throws -> HubModemDevice {
-    guard let way else { throw UsageError("--modem-mqtt needs --modem DEVICE") }
+    guard let line else { throw UsageError("--modem-mqtt needs --modem DEVICE") }
     var configuration = ModemMQTTConfiguration()
     configuration.security = arguments.has("plain") ? .none : .key
     if let host = arguments["host"] { configuration.server = Array(host.utf8) }
     let loop = EventLoop.start()
-    return try await HubModemDevice(identity, on: loop, configuration: configuration) { try way.makeModem(on: loop) }
+    return try await HubModemDevice(identity, on: loop, configuration: configuration) { try line.open(on: loop).modem }
 }
 
 /// The line that scripts read.

@@ -59,7 +59,7 @@ struct ServerArguments {
     private let webSocketPath: String?
     private let proxy: Endpoint?
     private let proxyLogin: (userName: String?, password: String?)
-    private let modem: ModemWay?
+    private let modem: ModemLine?
     let qos: QoS
     /// The topics of -t, and that of the URL.
     let topics: [String]
@@ -97,7 +97,7 @@ struct ServerArguments {
             endpoint = Endpoint(host: arguments["host"] ?? "localhost", port: UInt16(port))
         }
         (proxy, proxyLogin) = try Self.proxy(arguments)
-        modem = try ModemWay(arguments)
+        modem = try ModemLine(way: arguments)
         let version = try Self.version(arguments) ?? defaultVersion
         properties = try PropertyArguments(arguments, version)
         configuration = try Self.configuration(arguments, version, url, properties)
@@ -192,7 +192,7 @@ struct ServerArguments {
     func client() async throws -> MQTTClient {
         let loop = EventLoop.start()
         var network: any Network = LinuxNetwork(loop: loop)
-        if let modem { network = try await modem.open(on: loop) }
+        if let modem { network = try await modem.openModem(on: loop) }
         if let proxy {
             network = HTTPProxyNetwork(
                 over: network,

@@ -16,7 +16,7 @@ let modemConsoleCommand = Command(
         The status is 0, or 1 if the line failed or an answer did not come in time, or 3 if an answer from a script was an error.
         """,
     options: [
-        Option(nil, "tty", value: "PATH", "The serial device of the modem."),
+        ttyOption,
         Option(nil, "baud", value: "N", "The bits per second of the line; left as they are unless given."),
         Option(nil, "end", value: "WAY", "What ends a line: cr, lf or crlf; cr unless given. ESP-AT wants crlf."),
         Option(nil, "timeout", value: "SECONDS", "How long an answer may take in a script; 10 unless given."),

@@ -2,11 +2,19 @@ internal import ATAdapter
 internal import Kernel
 internal import SAL
 
+let ttyOption = Option(
+    nil,
+    "tty",
+    value: "PATH",
+    "The serial device of the modem; or tcp://HOST:PORT, or rfc2217://HOST:PORT, at a serial server."
+)
+
 /// The options that say where a modem is, what it is, and how it gets into its network.
 let modemOptions = [
-    Option(nil, "tty", value: "PATH", "The serial device of the modem."),
+    ttyOption,
     Option(nil, "dialect", value: "NAME", "What it speaks: \(ModemDriver.named.map(\.name).joined(separator: ", "))."),
     Option(nil, "baud", value: "N", "The bits per second of the line; left as they are unless given."),
+    Option(nil, "cmux", "Talk to the modem in frames of a multiplexer (AT+CMUX), on its first channel."),
     Option(nil, "apn", value: "NAME", "The access point name of a cellular network; its own unless given."),
     Option(nil, "user", value: "NAME", "The user for the access point."),
     Option(nil, "password", value: "TEXT", "The password for the access point."),
@@ -65,40 +73,64 @@ private func modemDriver(_ name: String) throws(UsageError) -> ModemDriver {
     return driver
 }
 
-/// A modem on the way to a server.
-struct ModemWay: Sendable {
+/// Where a command finds its modem, and how.
+struct ModemLine: Sendable {
     private let path: String
-    private var driver = ModemDriver.espAT
     private var baudRate: Int?
+    private var driver = ModemDriver.espAT
     private var configuration = ModemConfiguration()
+    private var usesMultiplexer = false
 
-    /// The one at a serial device that speaks ESP-AT.
+    /// A modem that speaks ESP-AT.
     init(path: String) { self.path = path }
 
-    /// The one that ``wayOptions`` name; `nil` if they name none.
-    init?(_ arguments: Arguments) throws {
+    /// The modem that ``modemOptions`` name.
+    init(_ arguments: Arguments) throws {
+        guard let path = arguments["tty"] else { throw UsageError("--tty says where the modem is") }
+        try self.init(path: path, driver: modemDriver(arguments).driver, arguments)
+    }
+
+    /// The modem on the way to a server that ``wayOptions`` name; `nil` if they name none.
+    init?(way arguments: Arguments) throws {
         guard let path = arguments["modem"] else {
             if let option = modemOptions.first(where: { arguments.has($0.long) }) {
                 throw UsageError("--\(option.long) is for a modem: --modem says where that is")
             }
             return nil
         }
+        try self.init(path: path, driver: arguments["dialect"].map { try modemDriver($0) } ?? .espAT, arguments)
+    }
+
+    private init(path: String, driver: ModemDriver, _ arguments: Arguments) throws {
         self.path = path
-        if let name = arguments["dialect"] { driver = try modemDriver(name) }
+        self.driver = driver
         baudRate = try arguments.number("baud", in: 1...10_000_000)
         configuration = try modemConfiguration(arguments)
+        usesMultiplexer = arguments.has("cmux")
     }
 
-    /// The modem, whose device is opened again when it comes back.
-    func open(on loop: EventLoop) async throws -> Modem {
-        let modem = await loop.call { Result { LoopConfined(try makeModem(on: loop)) } }
-        return try modem.get().value
-    }
-
-    /// The same, on the loop.
-    func makeModem(on loop: EventLoop) throws -> Modem {
+    /// The modem, and the multiplexer that it is behind. Its device is opened again when it comes back. Call it on `loop`.
+    func open(on loop: EventLoop) throws(Failure) -> (modem: Modem, multiplexer: Multiplexer?) {
         do throws(SocketError) {
-            return try Modem.open(driver, path: path, baudRate: baudRate, loop: loop, configuration: configuration)
+            guard usesMultiplexer else {
+                return (
+                    try Modem.open(driver, path: path, baudRate: baudRate, loop: loop, configuration: configuration),
+                    nil
+                )
+            }
+            let multiplexer = try Multiplexer.open(driver, path: path, baudRate: baudRate, loop: loop)
+            return (Modem(over: multiplexer, configuration: configuration), multiplexer)
         } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
     }
+
+    /// The modem, from any thread.
+    func openModem(on loop: EventLoop) async throws -> Modem {
+        let modem = await loop.call { Result { LoopConfined(try open(on: loop).modem) } }
+        return try modem.get().value
+    }
+}
+
+extension Multiplexer {
+    /// How long a modem may take to speak plainly again after ``close()``.
+    static var closingTime: Duration { .milliseconds(600) }
 }

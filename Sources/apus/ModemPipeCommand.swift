@@ -47,6 +47,7 @@ let modemPipeCommand = Command(
             : StreamPipe(try await Connection.open(to: endpoint, over: modem.network, within: opening))
     } catch {
         Console.error("modem pipe: \(pipeSentence(error, endpoint))")
+        await modem.end()
         return 3
     }
     tell("connected")
@@ -59,8 +60,10 @@ let modemPipeCommand = Command(
         await modem.settle()
     } catch {
         Console.error("modem pipe: \(pipeSentence(error, endpoint))")
+        await modem.end()
         return 4
     }
+    await modem.end()
     tell("ended")
     return 0
 }

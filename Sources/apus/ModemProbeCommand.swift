@@ -12,13 +12,15 @@ let modemProbeCommand = Command(
         of its subscriber are shown in part. The status is 0 if a modem has answered, or 1.
         """,
     options: [
-        Option(nil, "tty", value: "PATH", "The serial device of the modem."),
+        ttyOption,
         Option(nil, "baud", value: "N", "The bits per second of the line; found out unless given."),
         Option(nil, "unmasked", "Show the numbers of the SIM and its subscriber as they are."),
     ]
 ) { arguments in
     guard let path = arguments["tty"] else { throw UsageError("--tty says where the modem is") }
-    let rates = try arguments.number("baud", in: 1...10_000_000).map { [$0] } ?? probedRates
+    // The rate of a raw port of a server is the server's own affair.
+    let others: [Int?] = path.hasPrefix("tcp://") ? [nil] : probedRates
+    let rates = try arguments.number("baud", in: 1...10_000_000).map { [$0] } ?? others
     let (talk, rate) = try await findRate(of: path, rates)
     let report = try await ModemReport(talk, isMasked: !arguments.has("unmasked"))
     await talk.end()
@@ -30,13 +32,13 @@ let modemProbeCommand = Command(
 let probedRates = [115_200, 9_600, 460_800, 921_600, 57_600, 38_400, 19_200, 230_400]
 
 /// The first of `rates` at which the modem answers twice, and a talk with it.
-private func findRate(of path: String, _ rates: [Int]) async throws -> (talk: ATTalk, rate: Int) {
+private func findRate(of path: String, _ rates: [Int?]) async throws -> (talk: ATTalk, rate: Int?) {
     let loop = EventLoop.start()
     let showsProgress = isatty(STDERR_FILENO) == 1
     defer { if showsProgress { Console.progress("") } }
     var hasHeard = false
     for rate in rates {
-        if showsProgress { Console.progress("Trying \(rate) bits per second …") }
+        if showsProgress, let rate { Console.progress("Trying \(rate) bits per second …") }
         let talk = ATTalk(try await openSerialLine(path, baudRate: rate, on: loop), path: path)
         var answers = 0
         // The first may be spoilt by what came at another rate, or wake the modem.
@@ -47,7 +49,7 @@ private func findRate(of path: String, _ rates: [Int]) async throws -> (talk: AT
         if await talk.hasHeard { hasHeard = true }
         await talk.end()
     }
-    let tried = rates.count == 1 ? "at \(rates[0]) bits per second" : "at any rate"
+    let tried = rates.count > 1 ? "at any rate" : rates[0].map { "at \($0) bits per second" } ?? "there"
     throw Failure(
         hasHeard
             ? """
@@ -190,13 +192,15 @@ private struct ModemReport {
         add("Signal", signalStrength(try await talk.ask("AT+CSQ")).map { "\($0) dBm" } ?? "not known")
     }
 
-    func print(path: String, rate: Int) {
-        var rows = [("Port", "\(path), \(rate) bits per second")] + rows.map { ($0.name, $0.text) }
+    func print(path: String, rate: Int?) {
+        var rows = [("Port", path + (rate.map { ", \($0) bits per second" } ?? ""))] + rows.map { ($0.name, $0.text) }
         rows.append(("Dialect", identity.dialect.map { "--dialect \($0)" } ?? "not known by its name"))
         for (name, text) in rows { Console.print(name + String(repeating: " ", count: 12 - name.count) + text) }
         for line in advice { Console.print(line) }
         if let dialect = identity.dialect {
-            Console.print("Next: apus modem watch --tty \(path) --baud \(rate) --dialect \(dialect)")
+            Console.print(
+                "Next: apus modem watch --tty \(path)\(rate.map { " --baud \($0)" } ?? "") --dialect \(dialect)"
+            )
         } else {
             Console.print(
                 "Next: try the dialect of the maker's other modems, or write a driver ('Writing a driver' in ATAdapter's documentation)."

@@ -25,18 +25,18 @@ let modemScriptCommand = Command(
         """,
     options: modemOptions
 ) { arguments in
-    guard let path = arguments["tty"] else { throw UsageError("--tty says where the modem is") }
-    let (_, driver) = try modemDriver(arguments)
-    let configuration = try modemConfiguration(arguments)
-    let baudRate = try arguments.number("baud", in: 1...10_000_000)
-    let session = ModemSession(driver, path: path, baudRate: baudRate, configuration)
+    let session = ModemSession(try ModemLine(arguments))
     for line in FileLines(STDIN_FILENO) {
         let text = line.drop { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
         if text.isEmpty { continue }
         let (reply, isLast) = await session.reply(to: Array(text))
         Console.print(reply)
-        if isLast { return 0 }
+        if isLast {
+            await session.end()
+            return 0
+        }
     }
     await session.quit()
+    await session.end()
     return 0
 }

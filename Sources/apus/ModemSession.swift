@@ -17,24 +17,17 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
     private typealias Outcome = Result<JSONObject, Problem>
 
     let loop = EventLoop.start()
-    private let driver: ModemDriver
-    private let path: String
-    private let baudRate: Int?
-    private let configuration: ModemConfiguration
+    private let line: ModemLine
     private lazy var timer = Timer(on: loop)
     private var modem: Modem?
+    private var multiplexer: Multiplexer?
     private var sockets: [Int: ModemSessionSocket] = [:]
     private var lastSocket = 0
     /// The request in progress: what it waits for, and who is told.
     private var check: (() -> Outcome?)?
     private var finish: ((Outcome) -> Void)?
 
-    init(_ driver: ModemDriver, path: String, baudRate: Int?, _ configuration: ModemConfiguration) {
-        self.driver = driver
-        self.path = path
-        self.baudRate = baudRate
-        self.configuration = configuration
-    }
+    init(_ line: ModemLine) { self.line = line }
 
     /// The reply to a request, and whether it was the last.
     func reply(to line: [UInt8]) async -> (reply: [UInt8], isLast: Bool) {
@@ -61,6 +54,15 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
 
     /// Closes all sockets, and waits a few seconds for the modem to do so.
     func quit() async { _ = await reply(to: Array(#"{"op":"quit"}"#.utf8)) }
+
+    /// Has a modem with a multiplexer speak plainly again, for the next program.
+    func end() async {
+        let hasFrames = await loop.call { [self] in
+            multiplexer?.close()
+            return multiplexer != nil
+        }
+        if hasFrames { try? await Task.sleep(for: Multiplexer.closingTime) }
+    }
 
     // MARK: Waiting
 
@@ -108,11 +110,12 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
     private func attachedModem() throws(Problem) -> Modem {
         if let modem { return modem }
         do throws(SocketError) {
-            let modem = try Modem.open(driver, path: path, baudRate: baudRate, loop: loop, configuration: configuration)
+            let (modem, multiplexer) = try line.open(on: loop)
             modem.handler = self
             self.modem = modem
+            self.multiplexer = multiplexer
             return modem
-        } catch { throw Problem("cannot open \(path): \(error)") }
+        } catch { throw Problem(sentence(for: error)) }
     }
 
     private func setUp(_ request: JSONObject) throws(Problem) {

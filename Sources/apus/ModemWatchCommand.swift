@@ -42,6 +42,7 @@ let modemWatchCommand = Command(
             nextLine = time + every
         }
     }
+    await modem.end()
     return 0
 }
 

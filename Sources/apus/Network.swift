@@ -86,19 +86,19 @@ func tlsConfiguration(_ arguments: Arguments) throws -> TLSConfiguration? {
 }
 
 /// The way to the server: Linux sockets or a modem, with TLS on top if there is a configuration for it.
-func openNetwork(modem: ModemWay?, tls: TLSConfiguration?) async throws -> any Network {
+func openNetwork(modem: ModemLine?, tls: TLSConfiguration?) async throws -> any Network {
     let loop = EventLoop.start()
     var network: any Network = LinuxNetwork(loop: loop)
-    if let modem { network = try await modem.open(on: loop) }
+    if let modem { network = try await modem.openModem(on: loop) }
     guard let tls else { return network }
     return try SecureNetwork(over: network, tls)
 }
 
 /// The way for datagrams to the server, with DTLS on top if there is a configuration for it.
-func openDatagramNetwork(modem: ModemWay?, dtls: TLSConfiguration?) async throws -> any DatagramNetwork {
+func openDatagramNetwork(modem: ModemLine?, dtls: TLSConfiguration?) async throws -> any DatagramNetwork {
     let loop = EventLoop.start()
     var network: any DatagramNetwork = LinuxNetwork(loop: loop)
-    if let modem { network = try await modem.open(on: loop) }
+    if let modem { network = try await modem.openModem(on: loop) }
     guard let dtls else { return network }
     return try SecureDatagramNetwork(over: network, dtls)
 }

@@ -2,8 +2,15 @@ internal import CLinux
 internal import Kernel
 internal import SAL
 
-/// Opens the serial device at `path`; throws what is wrong and what to do about it.
+/// Opens the serial device at `path`, or the port of a serial server with that name; throws what is wrong and what to do about it.
 func openSerialLine(_ path: String, baudRate: Int?, on loop: EventLoop) async throws(Failure) -> Connection {
+    do throws(SocketError) {
+        if let server = try SerialServer(path, baudRate: baudRate, loop: loop) {
+            do throws(ConnectError) {
+                return try await Connection.open(to: server.endpoint, over: server, within: .seconds(10))
+            } catch { throw error.cause }
+        }
+    } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
     let opened: Result<Connection, SocketError> = await loop.call {
         Result { () throws(SocketError) in
             Connection.adopt(try SerialPort.open(path: path, baudRate: baudRate, loop: loop), on: loop)
@@ -14,7 +21,9 @@ func openSerialLine(_ path: String, baudRate: Int?, on loop: EventLoop) async th
 
 /// Why the serial device at `path` cannot be used, and what to do about it.
 func serialFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failure {
-    switch error {
+    if path.contains("://") { return serverFailure(error, path: path, baudRate: baudRate) }
+    return switch error {
+    case .notSupported: Failure("modems of this dialect have no multiplexer: leave --cmux out")
     case .denied:
         Failure(
             "no permission for \(path): add yourself to the group that owns it ('ls -l \(path)' shows it, mostly dialout), and log in again"
@@ -25,6 +34,22 @@ func serialFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failur
     case .other(EINVAL) where baudRate != nil:
         Failure("\(path) has no rate of \(baudRate ?? 0) bits per second; 9600, 115200 and 921600 are usual")
     case .deviceRestarted: Failure("\(path) has vanished: was the modem unplugged, or has it restarted?")
+    default: Failure("cannot use \(path): \(error)")
+    }
+}
+
+/// Why the port of a serial server cannot be used.
+private func serverFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failure {
+    switch error {
+    case .nameNotFound: Failure("there is no \(path): a port is tcp://HOST:PORT or rfc2217://HOST:PORT")
+    case .notSupported where path.hasPrefix("tcp:") && baudRate != nil:
+        Failure("the rate of \(path) is set at its server: leave --baud out, or use rfc2217:// if the server speaks it")
+    case .notSupported:
+        Failure("the server of \(path) cannot set up a line: use tcp://; or modems of this dialect have no multiplexer")
+    case .refused: Failure("nobody listens at \(path); is the serial server running, and the port right?")
+    case .timedOut: Failure("no answer from \(path); is the host right, and does the server speak RFC 2217?")
+    case .other(EINVAL): Failure("the server of \(path) cannot set a rate of \(baudRate ?? 0) bits per second")
+    case .deviceRestarted: Failure("the server of \(path) has ended the connection: is its device there, and free?")
     default: Failure("cannot use \(path): \(error)")
     }
 }

@@ -124,6 +124,19 @@ final class RawHost {
         return String(decoding: input.prefix(count), as: UTF8.self)
     }
 
+    /// The next `count` bytes as hexadecimal digits, or as many as come within five seconds.
+    func digits(_ count: Int) -> String {
+        while input.count < count, fill(milliseconds: 5_000) {}
+        defer { input.removeFirst(min(count, input.count)) }
+        return input.prefix(count).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
+    }
+
+    /// Sends bytes given as hexadecimal digits, and checks that exactly `answer` comes.
+    func expect(octets: String, _ answer: String) {
+        send(octets.split(separator: " ").compactMap { UInt8($0, radix: 16) })
+        #expect(digits((answer.count + 1) / 3) == answer, "after \(octets)")
+    }
+
     /// Checks that exactly `text` comes next.
     func expect(_ text: String) { #expect(read(text.utf8.count) == text) }
 

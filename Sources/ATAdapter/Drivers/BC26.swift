@@ -10,6 +10,7 @@ final class BC26: Quectel {
         traits.links = 0..<5
         (traits.sendBytes, traits.datagramBytes) = (1_024, 1_024)
         traits.promptPause = 5
+        traits.hasMultiplexer = false
         traits.repeatsFailedSends = true
         traits.pollsEachLink = true
         traits.reset = "AT+QRST=1\r"

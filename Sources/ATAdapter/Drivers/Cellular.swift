@@ -52,6 +52,9 @@ class Cellular: ATDialect {
         switch request.kind {
         case .attach: attachStep(request.step, configuration)
         case .signal: "5!AT+CSQ"
+        // 3GPP 27.007, 5.7. Some modems want nothing but the option.
+        case .multiplex where !traits.hasMultiplexer || request.step > 1: nil
+        case .multiplex: request.step == 0 ? "5!AT+CMUX=#,0,@,%" : "5!AT+CMUX=#"
         default: command(request)
         }
     }

@@ -27,6 +27,7 @@ final class ESPAT: ATDialect {
         (traits.escape, traits.hangUp, traits.reset, traits.bootTries) = ("+++", "", "AT+RST\r\n", 3)
         (traits.readsUntilEmpty, traits.refusesReadsOfClosedLinks) = (false, false)
         (traits.keepsClosedLinks, traits.repeatsRefusedSends, traits.framesLines) = (false, false, false)
+        traits.hasMultiplexer = false
         return traits
     }
 
@@ -43,7 +44,7 @@ final class ESPAT: ATDialect {
         case .resolve: "15!AT+CIPDOMAIN=$"
         case .poll: "5!AT+CIPRECVLEN?"
         case .signal: "5!AT+CWJAP?"
-        case .rest, .user, .service, .none: nil
+        case .rest, .user, .service, .multiplex, .none: nil
         }
     }
 

@@ -18,6 +18,7 @@ class Neul: Cellular {
         (traits.sendBytes, traits.datagramBytes, traits.readBytes) = (bytes, bytes, 1_358)
         traits.sendsDigits = true
         traits.opensByName = false
+        traits.hasMultiplexer = false
         (traits.hangUp, traits.reset) = ("+++", "AT+NRB\r")
         super.init(traits)
     }

@@ -3,9 +3,10 @@ public import Kernel
 public import SAL
 
 extension Modem {
-    /// A modem at the serial device `path`, which is opened again when it has vanished and come back, until ``detach()``.
+    /// A modem at the port `path`: a serial device, or a port of a serial server (`tcp://HOST:PORT`, `rfc2217://HOST:PORT`; see `SerialServer`).
     ///
-    /// Throws if the device cannot be opened now. Call it on `loop`.
+    /// The port is opened again when it has vanished and come back, until ``detach()``. Throws if a device cannot be opened now, or if the name or the rate
+    /// is none; a server is waited for. Call it on `loop`.
     public static func open(
         _ driver: ModemDriver = .espAT,
         path: String,
@@ -13,36 +14,111 @@ extension Modem {
         loop: EventLoop,
         configuration: ModemConfiguration = ModemConfiguration()
     ) throws(SocketError) -> Modem {
-        let serial = try SerialPort.open(path: path, baudRate: baudRate, loop: loop)
-        let modem = Modem(driver, serial: serial, loop: loop, configuration: configuration)
-        let reopener = SerialReopener(modem, path: path, baudRate: baudRate)
-        modem.reopen = { reopener.start() }
+        let modem = Modem(driver, loop: loop, configuration: configuration)
+        let port = try SerialLine(
+            path,
+            baudRate: baudRate,
+            loop: loop,
+            // It may have been detached, or given another line, meanwhile.
+            isWanted: { modem.reopen != nil && modem.state == .down },
+            attach: { modem.attach(to: $0) }
+        )
+        modem.reopen = { port.wait() }
+        do throws(SocketError) { try port.open() } catch {
+            modem.reopen = nil
+            throw error
+        }
         return modem
     }
 }
 
-/// Opens a modem's serial device again when it comes back.
-private final class SerialReopener: TimerHandler {
-    private let modem: Modem
+extension Multiplexer {
+    /// A multiplexer at the port `path`, as `Modem.open` takes it, which is opened again when it has vanished and come back, until ``close()``.
+    ///
+    /// Throws if a device cannot be opened now, if the name or the rate is none, or if modems of this `driver` have no multiplexer. Call it on `loop`.
+    public static func open(
+        _ driver: ModemDriver,
+        path: String,
+        baudRate: Int? = nil,
+        loop: EventLoop,
+        configuration: MultiplexerConfiguration = MultiplexerConfiguration()
+    ) throws(SocketError) -> Multiplexer {
+        var configuration = configuration
+        if let baudRate { configuration.baudRate = baudRate }
+        let multiplexer = try Multiplexer(driver, loop: loop, configuration: configuration)
+        let port = try SerialLine(
+            path,
+            baudRate: baudRate,
+            loop: loop,
+            isWanted: { multiplexer.reopen != nil && multiplexer.state == .down },
+            attach: { multiplexer.attach(to: $0) }
+        )
+        multiplexer.reopen = { port.wait() }
+        do throws(SocketError) { try port.open() } catch {
+            multiplexer.reopen = nil
+            throw error
+        }
+        return multiplexer
+    }
+}
+
+/// Opens a port, again and again where it is not there, and gives it to its user.
+private final class SerialLine: ByteStreamHandler, TimerHandler {
     private let path: String
     private let baudRate: Int?
+    private let loop: EventLoop
+    private let server: SerialServer?
+    private let isWanted: () -> Bool
+    private let attach: (any ByteStream) -> Void
     private let timer: Timer
+    private var stream: (any ByteStream)?
 
-    init(_ modem: Modem, path: String, baudRate: Int?) {
-        self.modem = modem
+    init(
+        _ path: String,
+        baudRate: Int?,
+        loop: EventLoop,
+        isWanted: @escaping () -> Bool,
+        attach: @escaping (any ByteStream) -> Void
+    ) throws(SocketError) {
         self.path = path
         self.baudRate = baudRate
-        timer = Timer(on: modem.loop)
+        self.loop = loop
+        self.isWanted = isWanted
+        self.attach = attach
+        server = try SerialServer(path, baudRate: baudRate, loop: loop)
+        timer = Timer(on: loop)
     }
 
-    func start() { timer.start(after: .milliseconds(500), handler: self) }
+    func open() throws(SocketError) {
+        if let server {
+            stream = server.open(deadline: loop.now + .seconds(10), handler: self)
+        } else {
+            attach(try SerialPort.open(path: path, baudRate: baudRate, loop: loop))
+        }
+    }
+
+    /// Opens it in a moment.
+    func wait() { timer.start(after: .milliseconds(500), handler: self) }
 
     func timerFired(_ timer: Timer) {
-        // It may have been detached, or given another line, meanwhile.
-        guard modem.reopen != nil, modem.state == .down else { return }
-        do throws(SocketError) {
-            modem.attach(to: try SerialPort.open(path: path, baudRate: baudRate, loop: modem.loop))
-        } catch { start() }
+        guard isWanted() else { return }
+        do throws(SocketError) { try open() } catch { wait() }
+    }
+
+    /// The server has the line ready; it is handed over.
+    func opened() {
+        guard let stream else { return }
+        self.stream = nil
+        isWanted() ? attach(stream) : stream.close()
+    }
+
+    func received(_ bytes: Span<UInt8>) -> Int { 0 }
+
+    func writable() {}
+
+    func closed(_ error: SocketError?) {
+        stream = nil
+        if isWanted() { wait() }
     }
 }
 #endif

@@ -10,6 +10,7 @@ final class BC26: Quectel {
         ]
     }
     override var accessTechnology: Int { 9 }
+    override var hasMultiplexer: Bool { false }
     override var contextIsAutomatic: Bool { true }
     override var maximumSend: Int { 1_024 }
     override var promptText: String { "\r\n>" }

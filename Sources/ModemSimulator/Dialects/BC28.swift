@@ -18,6 +18,7 @@ class BC28: CellularModem {
     override var maximumLine: Int { 2 * maximumRead + 200 }
     override var colon: String { ":" }
     override var accessTechnology: Int { 9 }
+    override var hasMultiplexer: Bool { false }
     override var registrationCommands: [String] { ["+CEREG"] }
     override var contextIsAutomatic: Bool { true }
     override var endTakesNumber: Bool { true }

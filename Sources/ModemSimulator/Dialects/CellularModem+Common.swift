@@ -34,6 +34,7 @@ extension CellularModem {
         case ("+CFUN", .read): answer("+CFUN\(colon)\(functionality)")
         case ("+CFUN", .set): setFunctionality(command)
         case ("+CREG", _), ("+CGREG", _), ("+CEREG", _): return executeRegistration(command)
+        case ("+CMUX", .set) where hasMultiplexer: multiplex(command)
         default: return executeNetwork(command)
         }
         return true
@@ -81,6 +82,17 @@ extension CellularModem {
         default: return false
         }
         return true
+    }
+
+    /// `AT+CMUX=option[,subset[,speed[,N1…]]]` (3GPP 27.007, 5.7).
+    private func multiplex(_ command: ATCommand) {
+        guard let option = command.number(0), 0...1 ~= option, command.number(1) ?? 0 == 0, channel == 1 else {
+            return error(50)
+        }
+        let frameBytes = command.number(3) ?? (option == 0 ? 31 : 64)
+        guard 1...1_540 ~= frameBytes else { return error(50) }
+        ok()
+        worker.startMultiplexer(Multiplexer.Parameters(isAdvanced: option == 1, frameBytes: frameBytes))
     }
 
     /// Information lines, and `OK`.

@@ -61,6 +61,8 @@ class CellularModem: CommandModem {
     var registrationCommands: [String] { ["+CREG", "+CGREG", "+CEREG"] }
     /// The lines of a start, without their line ends; one that begins with NUL comes as it is.
     var banner: [String] { ["RDY", "+CPIN: READY"] }
+    /// Whether it can carry several channels over its line (3GPP 27.010).
+    var hasMultiplexer: Bool { true }
     /// The context comes and goes with the attachment.
     var contextIsAutomatic: Bool { false }
     /// A link that has ended, and been read to its end, has no number any more.
@@ -99,7 +101,7 @@ class CellularModem: CommandModem {
 
     /// An information line with data behind it.
     func inform(_ line: String, data: [UInt8]) {
-        worker.send(Array("\(verbose ? "\r\n" : "")\(line)\r\n".utf8) + data)
+        put(Array("\(verbose ? "\r\n" : "")\(line)\r\n".utf8) + data)
     }
 
     /// A line that comes unasked.
@@ -179,7 +181,7 @@ class CellularModem: CommandModem {
         }
         if hasBanner {
             for line in banner where line != "+CPIN: READY" || sim == .ready {
-                worker.send(Array((line.first == "\0" ? line : "\r\n\(line)\r\n").utf8), afterMilliseconds: boot)
+                put(Array((line.first == "\0" ? line : "\r\n\(line)\r\n").utf8), afterMilliseconds: boot)
             }
         }
         isStartingSilently = !hasBanner

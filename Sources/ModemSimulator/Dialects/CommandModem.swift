@@ -12,6 +12,8 @@ class CommandModem: Dialect {
     }
 
     unowned let worker: Worker
+    /// The channel of the multiplexer that it speaks on.
+    var channel = 1
     var echo = true
     /// A command is under way.
     private(set) var isExecuting = false
@@ -85,7 +87,8 @@ class CommandModem: Dialect {
     private func takeLine(_ input: inout [UInt8]) -> String? {
         while let end = input.firstIndex(of: lineEnd) {
             let isTooLong = end > maximumLine
-            let text = input[..<end].filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x1B }
+            // What stands before `AT` and is no text is noise (V.250, 5.2.1).
+            let text = input[..<end].filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x1B }.drop { $0 < 0x21 || $0 > 0x7E }
             input.removeFirst(end + 1)
             if isTooLong {
                 say("\r\nERROR\r\n")
@@ -149,7 +152,11 @@ class CommandModem: Dialect {
 
     // MARK: Output
 
-    func say(_ text: String) { worker.send(Array(text.utf8)) }
+    func put(_ bytes: [UInt8], afterMilliseconds delay: Int = 0) {
+        worker.send(bytes, on: channel, afterMilliseconds: delay)
+    }
+
+    func say(_ text: String) { put(Array(text.utf8)) }
 
     /// Ends the command under way, with its final result if it has one. Late or lost, if the faults say so.
     func finish(_ result: [UInt8] = []) {
@@ -158,7 +165,7 @@ class CommandModem: Dialect {
         if result.isEmpty || worker.happens(\.losesResultEvery) {
             isExecuting = false
         } else {
-            worker.send(result, afterMilliseconds: delay)
+            put(result, afterMilliseconds: delay)
             if delay > 0 {
                 worker.after(milliseconds: delay) { [self] in isExecuting = false }
             } else {
@@ -175,7 +182,7 @@ class CommandModem: Dialect {
         }
         if faults.insertsGarbage, Bool.random(using: &worker.randomness) {
             let count = Int.random(in: 1...20, using: &worker.randomness)
-            worker.send((0..<count).map { _ in UInt8.random(in: 0x80...0xFF, using: &worker.randomness) } + [13, 10])
+            put((0..<count).map { _ in UInt8.random(in: 0x80...0xFF, using: &worker.randomness) } + [13, 10])
         }
     }
 
@@ -229,7 +236,7 @@ class CommandModem: Dialect {
             case .spaced: bare + " "
             case .bare: bare
             }
-        worker.send(Array(prompt.utf8), afterMilliseconds: faults.promptDelayMilliseconds)
+        put(Array(prompt.utf8), afterMilliseconds: faults.promptDelayMilliseconds)
         insertNotices()
     }
 
@@ -244,6 +251,7 @@ class CommandModem: Dialect {
         localPort: UInt16 = 0,
         _ body: @escaping (_ isOpen: Bool) -> Void
     ) {
+        worker.own(link, by: channel)
         openings[link] = (sockets.reserve(link, isStream: isStream, at: worker.now), body)
         let peer = host.flatMap { Peer(numeric: $0, port: port) }
         if faults.refusesToOpen || !sockets.connect(link, to: peer, localPort: localPort) {

@@ -30,7 +30,7 @@ final class ESPAT: CommandModem {
 
     override func powerUp(hasBanner: Bool) {
         guard hasBanner else { return }
-        worker.send(
+        put(
             [0x1C, 0xE2, 0x8F] + Array("rl\r\n\r\nready\r\n".utf8),
             afterMilliseconds: worker.configuration.bootMilliseconds
         )
@@ -231,7 +231,7 @@ final class ESPAT: CommandModem {
             let (bytes, sender) = sockets.read(link, sockets[link]?.isStream == true ? 1_460 : count)
             let peer = showsPeer ? sender.map { isOld ? ",\($0.host),\($0.port)" : ",\"\($0.host)\",\($0.port)" } : nil
             let head = "\r\n+IPD,\(prefix(link))\(announced(bytes.count))\(peer ?? ""):"
-            worker.send(Array(head.utf8) + bytes)
+            put(Array(head.utf8) + bytes)
         }
     }
 
@@ -250,7 +250,7 @@ final class ESPAT: CommandModem {
         let peer = showsPeer && !isOld ? sender.map { "\"\($0.host)\",\($0.port)," } : nil
         let count = announced(bytes.count)
         let head = isOld ? "+CIPRECVDATA,\(count):" : "+CIPRECVDATA:\(count),\(peer ?? "")"
-        worker.send(Array(head.utf8) + bytes)
+        put(Array(head.utf8) + bytes)
         result("OK")
     }
 }

@@ -130,7 +130,7 @@ final class L610: CellularModem {
         }
         guard sockets[link]?.isOpen == true else { return error(3) }
         prompt("\r\n>", for: link, count: count) { [self] payload in
-            if echo { worker.send(payload) }
+            if echo { put(payload) }
             insertNotices()
             switch take(payload, on: link) {
             case .bytes:

@@ -204,7 +204,7 @@ class Quectel: CellularModem {
             peer = numeric
         }
         prompt(promptText, for: id, count: carriesHex ? 2 * count : count) { [self] payload in
-            if echo, echoesPayload { worker.send(payload) }
+            if echo, echoesPayload { put(payload) }
             guard let bytes = carriesHex ? Hex.bytes(String(decoding: payload, as: UTF8.self)) : payload
             else { return fail(.invalidParameters) }
             for line in linesBeforeSendResult { inform(line) }
@@ -258,7 +258,7 @@ class Quectel: CellularModem {
             if carriesHex {
                 notice("\(head),\"\(Hex.text(bytes))\"")
             } else {
-                worker.send(Array("\r\n\(head)\r\n".utf8) + bytes + [13, 10])
+                put(Array("\r\n\(head)\r\n".utf8) + bytes + [13, 10])
             }
         }
     }

@@ -133,7 +133,7 @@ final class SIM7600: CellularModem {
         let peer = command.text(3).flatMap(UInt16.init).flatMap { Peer(numeric: command.text(2) ?? "", port: $0) }
         guard state.isStream || peer != nil else { return fail("+CIPERROR: \(Code.wrongParameter)") }
         prompt("\r\n>", for: link, count: count) { [self] payload in
-            if echo { worker.send(payload) }
+            if echo { put(payload) }
             insertNotices()
             let taken =
                 switch take(payload, on: link, to: state.isStream ? nil : peer, inParts: state.isStream) {
@@ -172,7 +172,7 @@ final class SIM7600: CellularModem {
             let (bytes, sender) = sockets.read(link, maximumData)
             let head =
                 "\r\nRECV FROM:\(sender?.host ?? "0.0.0.0"):\(sender?.port ?? 0)\r\n+IPD\(announced(bytes.count))\r\n"
-            worker.send(Array(head.utf8) + bytes)
+            put(Array(head.utf8) + bytes)
         }
     }
 }

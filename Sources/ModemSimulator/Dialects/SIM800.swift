@@ -165,7 +165,7 @@ class SIM800: CellularModem {
             sockets[link]?.isOpen == true, count > 0, count <= room(link)
         else { return error(3) }
         prompt("\r\n> ", for: link, count: count) { [self] payload in
-            if echo { worker.send(payload) }
+            if echo { put(payload) }
             insertNotices()
             switch take(payload, on: link, inParts: quickSend) {
             case .bytes(let count):
@@ -212,7 +212,7 @@ class SIM800: CellularModem {
             let (bytes, _) = sockets.read(link, maximumData)
             let count = announced(bytes.count)
             let head = hasManyLinks ? "\r\n+RECEIVE,\(link),\(count):\r\n" : hasHead ? "\r\n+IPD,\(count):" : ""
-            worker.send(Array(head.utf8) + bytes)
+            put(Array(head.utf8) + bytes)
         }
     }
 }

@@ -202,7 +202,7 @@ final class UBlox: CellularModem {
         let (bytes, sender) = sockets.read(number, length)
         let from = isFrom ? "\"\(sender?.host ?? "")\",\(sender?.port ?? 0)," : ""
         let data = hasHex ? Array(Hex.text(bytes).utf8) : bytes
-        worker.send(
+        put(
             Array("\r\n\(name): \(number),\(from)\(announced(bytes.count)),\"".utf8) + data + Array("\"\r\n".utf8)
         )
         ok()

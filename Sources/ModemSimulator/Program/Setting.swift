@@ -152,6 +152,8 @@ extension Setting {
                 \.faults.takesPartEvery,
                 "Take only half of every N-th payload, where the dialect can say so."
             ),
+            flag("cmux-cr", \.faults.setsCommandBit, "Set the bit C/R in data frames of the multiplexer."),
+            flag("cmux-no-tests", \.faults.ignoresTests, "Let the multiplexer answer no tests."),
         ]
     }
 

@@ -34,11 +34,16 @@ final class Worker: @unchecked Sendable {
     private let carrier: any Carrier
     var line: HostLine
     private(set) var sockets: Sockets
-    private lazy var dialect = makeDialect()
+    lazy var dialect = makeDialect(channel: 1)
+    var multiplexer: Multiplexer?
+    /// What answers on channels beside the first, and who has opened a link, where that is one of them.
+    var others: [Int: any Dialect] = [:]
+    var owners: [Int: Int] = [:]
+    var channelInput: [Int: [UInt8]] = [:]
     private var recorder: Recorder?
     var randomness: Randomness
     private(set) var faults: Faults
-    private var input: [UInt8] = []
+    var input: [UInt8] = []
     private var timers: [(due: Int64, body: () -> Void)] = []
     private var lookups: [Int: ([UInt32]) -> Void] = [:]
     private var lookupCount = 0
@@ -76,9 +81,11 @@ final class Worker: @unchecked Sendable {
 
     deinit { if case .listener(let descriptor) = line.front { close(descriptor) } }
 
-    private func makeDialect() -> any Dialect {
+    func makeDialect(channel: Int) -> any Dialect {
         if let transcript = configuration.playing { return Player(transcript, worker: self) }
-        return configuration.dialect.makeModem(self)
+        let modem = configuration.dialect.makeModem(self)
+        (modem as? CommandModem)?.channel = channel
+        return modem
     }
 
     private func openTerminal() throws(ModemSimulatorError) {
@@ -114,7 +121,7 @@ final class Worker: @unchecked Sendable {
         line.acceptHost()
         readLine()
         takeInput()
-        for link in sockets.used { dialect.serve(link) }
+        for link in sockets.used { (owners[link].flatMap { others[$0] } ?? dialect).serve(link) }
         // A link may have ended a command that others wait for.
         takeInput()
         writeLine()
@@ -177,8 +184,9 @@ final class Worker: @unchecked Sendable {
         uplinks = [:]
         line.clear()
         input = []
+        endChannels()
         dialect.powerDown()
-        dialect = makeDialect()
+        dialect = makeDialect(channel: 1)
         deafUntil = now + Int64(configuration.bootMilliseconds) * 1_000_000
         dialect.powerUp(hasBanner: hasBanner)
     }
@@ -195,6 +203,7 @@ final class Worker: @unchecked Sendable {
             // The host is gone; another may come.
             line.closeDown()
             input = []
+            endChannels()
             return
         }
         guard !bytes.isEmpty else { return }
@@ -204,13 +213,32 @@ final class Worker: @unchecked Sendable {
     }
 
     private func takeInput() {
-        guard !input.isEmpty, !isDeaf else { return }
-        let receiver = dialect
-        var taken = input
+        guard !isDeaf else { return }
+        let bytes = input
         input = []
-        receiver.receive(&taken)
+        if let multiplexer {
+            let left = multiplexer.receive(bytes)
+            for channel in channelInput.keys.sorted() {
+                guard let receiver = channel == 1 ? dialect : others[channel] else { continue }
+                let bytes = channelInput[channel, default: []]
+                channelInput[channel] = []
+                let left = give(bytes, to: receiver)
+                if self.multiplexer === multiplexer, !left.isEmpty { channelInput[channel] = left }
+            }
+            if self.multiplexer == nil, !left.isEmpty { input = give(left, to: dialect) }
+        } else {
+            input = give(bytes, to: dialect)
+        }
+    }
+
+    /// Returns what is not taken yet.
+    private func give(_ bytes: [UInt8], to receiver: any Dialect) -> [UInt8] {
+        guard !bytes.isEmpty else { return [] }
+        let first = dialect
+        var left = bytes
+        receiver.receive(&left)
         // A restart has forgotten what came before it.
-        if receiver === dialect { input = taken }
+        return first === dialect ? left : []
     }
 
     private func writeLine() {
@@ -258,8 +286,18 @@ final class Worker: @unchecked Sendable {
         return uplink
     }
 
+    /// Says `bytes` to the host on a channel, of which a line without frames has just the first.
+    func send(_ bytes: [UInt8], on channel: Int = 1, afterMilliseconds delay: Int = 0) {
+        if let multiplexer {
+            multiplexer.send(bytes, on: channel, afterMilliseconds: delay)
+        } else if channel == 1 {
+            transmit(bytes, afterMilliseconds: delay)
+        }
+        note("< ", bytes)
+    }
+
     /// Sends `bytes` to the host, cut as the faults say, after what was sent before.
-    func send(_ bytes: [UInt8], afterMilliseconds delay: Int = 0) {
+    func transmit(_ bytes: [UInt8], afterMilliseconds delay: Int) {
         let earliest = now + Int64(delay) * 1_000_000
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -272,7 +310,6 @@ final class Worker: @unchecked Sendable {
             line.enqueue(corrupted(rest.prefix(count)), notBefore: earliest)
             rest = rest.dropFirst(count)
         }
-        note("< ", bytes)
     }
 
     private func corrupted(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
