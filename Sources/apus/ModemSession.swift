@@ -109,7 +109,7 @@ final class ModemSession: ModemHandler, TimerHandler, @unchecked Sendable {
 
     private func attachedModem() throws(Problem) -> Modem {
         if let modem { return modem }
-        do throws(SocketError) {
+        do {
             let (modem, multiplexer) = try line.open(on: loop)
             modem.handler = self
             self.modem = modem

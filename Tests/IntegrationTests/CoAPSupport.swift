@@ -1,3 +1,5 @@
+// Which module the declarations of sockets are seen in depends on the order of the compiler's work: this one, or Glibc.
+import CCoAP
 import CLinux
 import CoAPClient
 import Glibc

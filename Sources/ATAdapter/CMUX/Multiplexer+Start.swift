@@ -9,7 +9,7 @@ extension Multiplexer {
         case .restarted: engine.resynchronize(at: loop.now)
         case .needsHardwareReset: if handler?.resetModem() == true { engine.resynchronize(at: loop.now) }
         case .failed: change(to: .failed(.notResponding))
-        case .line, .payload, .decoded, .prompt, .damaged, .resetting: break
+        case .line, .payload, .decoded, .whole, .prompt, .damaged, .resetting: break
         }
     }
 
