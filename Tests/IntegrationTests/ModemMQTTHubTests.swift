@@ -194,7 +194,8 @@ import Testing
                 programBesideTests("apus"),
                 [
                     "device", "--product", registered.productID, "--name", registered.deviceName, "--secret",
-                    registered.secret ?? "", "--modem", simulator.path, "--modem-mqtt", "--dialect", "\(dialect.rawValue)-tencent",
+                    registered.secret ?? "", "--modem", simulator.path, "--modem-mqtt", "--dialect",
+                    "\(dialect.rawValue)-tencent",
                     "--interval", "100",
                 ]
             )

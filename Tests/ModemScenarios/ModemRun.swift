@@ -103,6 +103,8 @@ public final class ModemRun: @unchecked Sendable {
         configuration.readChunkBytes = random.pick([64, 512, 2_048])
         configuration.receiveBufferBytes = random.pick([3_000, 16_384])
         let modem = Modem(driver, serial: simulated, loop: loop, configuration: configuration)
+        // What the modem says is noted when it is said, what is here when it has come.
+        if trace != nil { modem.trace = { [unowned self] in note("    \($0)") } }
         (self.simulated, self.modem) = (simulated, modem)
 
         for index in 0..<random.number(1...3) {
