@@ -22,11 +22,19 @@ build() {
     cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$name.elf"
 }
 toolset=$(scripts/embedded-toolset.sh)
+tasks=$(scripts/embedded-toolset.sh tasks)
+psk=$(scripts/embedded-toolset.sh psk)
+certificates=$(scripts/embedded-toolset.sh certificates)
+# The compiler works on one core per image: so two are built at a time.
+others() {
+    for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build login "$tasks" Firmware/.build/tasks "$image"; done
+    build psk "$psk" Firmware/.build/psk main-job main-job-tls
+    build psk "$psk" Firmware/.build/psk tls-client tls-psk
+    build certificates "$certificates" Firmware/.build/certificates tls-client tls-certificates
+}
+log=Firmware/.build/others.log
+(set -e; others) > "$log" 2>&1 &
 for image in hello faults publish straight coap main-job; do build login "$toolset" Firmware/.build "$image"; done
-toolset=$(scripts/embedded-toolset.sh tasks)
-for image in kernel-minimum kernel-ipc kernel-bench kernel-tests; do build login "$toolset" Firmware/.build/tasks "$image"; done
-toolset=$(scripts/embedded-toolset.sh psk)
-build psk "$toolset" Firmware/.build/psk main-job main-job-tls
-build psk "$toolset" Firmware/.build/psk tls-client tls-psk
-toolset=$(scripts/embedded-toolset.sh certificates)
-build certificates "$toolset" Firmware/.build/certificates tls-client tls-certificates
+wait $! && failed= || failed=1
+cat "$log"
+[ -z "$failed" ] || { echo "An image could not be built: see above." >&2; exit 1; }

@@ -96,7 +96,8 @@ extension ATEngine {
 
     @discardableResult
     private mutating func climb() -> ATEvent? {
-        (tries, unanswered) = (0, 0)
+        // What was asked before may still be answered, by a modem that was deaf for long.
+        tries = 0
         phase = .drain
         switch rung {
         case .nothing:

@@ -25,6 +25,22 @@ import Testing
         #expect(bench.log == ["recovered"])
     }
 
+    /// A modem that was deaf for long answers all that it was asked meanwhile, on each rung of the ladder.
+    @Test func whatWasAskedOnAnEarlierRungIsStillAnswered() {
+        let bench = EngineBench(Quectel())
+        bench.engine.resynchronize(at: .zero)
+        bench.pass(milliseconds: 4_500)
+        let asked = bench.sent.split(separator: "\r").filter { $0.hasSuffix("AT") }.count
+        #expect(asked > 3)
+        for _ in 0..<asked {
+            #expect(bench.log == [])
+            bench.receive("\r\nOK\r\n")
+            bench.pass(milliseconds: 1_300)
+        }
+        bench.pass(milliseconds: 500)
+        #expect(bench.log == ["recovered"])
+    }
+
     @Test func halfALineEndBehindDataIsNoData() {
         let bench = EngineBench(Quectel())
         bench.start("AT+QIRD=0,1500")

@@ -51,10 +51,13 @@ struct FaultPlan {
         }
         faults = withoutAmbiguity(faults)
         laterFaults = laterFaults.map(withoutAmbiguity)
-        if random.chance(40) {
+        let hasIncident = random.chance(40)
+        if hasIncident || faults.restartsEvery > 0 || (laterFaults?.restartsEvery ?? 0) > 0 {
             // A modem that restarts without a word, and goes on echoing, cannot be told from one that has not.
             faults.echoIsStuck = false
             laterFaults?.echoIsStuck = false
+        }
+        if hasIncident {
             let time = random.number(100...40_000)
             let incident = random.pick([
                 Incident.loseContext, .restart(hasBanner: true), .restart(hasBanner: false),
@@ -76,6 +79,8 @@ struct FaultPlan {
     private func withoutAmbiguity(_ faults: Faults) -> Faults {
         var faults = faults
         if dialect == .espat, faults.insertsNotices || faults.insertsGarbage { faults.wrongLengthEvery = 0 }
+        // One that falls deaf while it still answers, slowly, what came before cannot be told from one that has answered all.
+        if faults.deafEvery > 0 { faults.resultDelayMilliseconds = 0 }
         return faults
     }
 
@@ -122,7 +127,6 @@ struct FaultPlan {
         case 12:
             faults.restartsEvery = random.number(10...80)
             faults.restartsSilently = random.chance(50)
-            faults.echoIsStuck = false
             cutsLinks = true
         case 13: faults.insertsGarbage = true
         default: faults.isDeaf = random.chance(50)

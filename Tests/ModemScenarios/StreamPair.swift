@@ -1,5 +1,6 @@
 internal import ATAdapter
 internal import Kernel
+internal import ModemSimulator
 internal import NetworkSimulator
 internal import SAL
 
@@ -93,11 +94,16 @@ final class StreamPair {
     var state: String { "client \(client.state), server \(server.state)" }
     var isComplete: Bool { client.error == nil && client.received == down.count && server.received == up.count }
 
+    /// u-blox gives the number of a link that its peer has closed to the socket that is being made: what it still had for the first, nobody can ask for.
+    private var mayHaveLostItsNumber: Bool {
+        run.dialect == .ublox && client.error == .reset(code: 0) && server.hasClosed
+    }
+
     func check() {
         guard client.isOver else { return }
         if mustWork, case .serverEarly = closing {
         } else if mustWork {
-            if let error = client.error { return fail("ended with \(error): \(state)") }
+            if let error = client.error, !mayHaveLostItsNumber { return fail("ended with \(error): \(state)") }
             if client.received < down.count { fail("the client has less than the server has sent: \(state)") }
         }
         guard client.error == nil else { return }
