@@ -60,15 +60,23 @@ let package = Package(
             ],
             swiftSettings: firmware
         ),
+        .target(
+            name: "MainJob",
+            dependencies: [
+                "Board", .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
+                .product(name: "SecureTransport", package: "apus"), .product(name: "QCloudIoTHub", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
         .executableTarget(
             name: "main-job",
-            dependencies: [
-                "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),
-                .product(name: "SAL", package: "apus"),
-                .product(name: "ATAdapter", package: "apus"), .product(name: "MQTTClient", package: "apus"),
-                .product(name: "SecureTransport", package: "apus"),
-                .product(name: "QCloudIoTHub", package: "apus"),
-            ],
+            dependencies: ["Startup", "LoopVectors", "MainJob", .product(name: "ATAdapter", package: "apus")],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
+            name: "main-job-quectel",
+            dependencies: ["Startup", "LoopVectors", "MainJob", .product(name: "ATAdapter", package: "apus")],
             swiftSettings: firmware
         ),
         .executableTarget(

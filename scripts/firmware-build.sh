@@ -34,7 +34,7 @@ others() {
 }
 log=Firmware/.build/others.log
 (set -e; others) > "$log" 2>&1 &
-for image in hello faults publish straight coap main-job; do build login "$toolset" Firmware/.build "$image"; done
+for image in hello faults publish straight coap main-job main-job-quectel; do build login "$toolset" Firmware/.build "$image"; done
 wait $! && failed= || failed=1
 cat "$log"
 [ -z "$failed" ] || { echo "An image could not be built: see above." >&2; exit 1; }

@@ -13,7 +13,7 @@ for elf in Firmware/.build/images/*.elf; do
         function number(text, i, sum) { sum = 0; for (i = 1; i <= length(text); i++) sum = sum * 16 + digit[substr(text, i, 1)]; return sum }
         NF == 4 && $3 ~ /[tTrR]/ { name = $4; sub(/^\$/, "", name); if (name ~ below) bytes += number($2) }
         END { print bytes + 0 }')
-    mqtt_bytes=$(arm-none-eabi-nm -S --radix=d "$elf" | awk 'NF == 4 && $3 ~ /[tT]/ && $4 ~ /10MQTTClient/ && $4 !~ /main_job/ { bytes += $2 } END { print bytes + 0 }')
+    mqtt_bytes=$(arm-none-eabi-nm -S --radix=d "$elf" | awk 'NF == 4 && $3 ~ /[tT]/ && $4 ~ /10MQTTClient/ && $4 !~ /main_job|7MainJob/ { bytes += $2 } END { print bytes + 0 }')
     coap_bytes=$(arm-none-eabi-nm -S --radix=d "$elf" | awk 'NF == 4 && $3 ~ /[tT]/ && $4 ~ /10CoAPClient/ && $4 !~ /4coap/ { bytes += $2 } END { print bytes + 0 }')
     arm-none-eabi-size -A -d "$elf" | awk -v image="$image" -v below="$below_bytes" -v mqtt="$mqtt_bytes" -v coap="$coap_bytes" '
         $1 == ".text" || $1 == ".ARM.exidx" { text += $2 }

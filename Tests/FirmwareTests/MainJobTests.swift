@@ -9,7 +9,7 @@ import Testing
     private static let product = "APUSDEMO01"
     private static let name = "firmware-test"
 
-    @Test(arguments: ["main-job", "main-job-tls"])
+    @Test(arguments: ["main-job", "main-job-quectel", "main-job-tls"])
     func reportsAnswersControlAndComesBackAfterTheHubWasGone(image: String) async throws {
         try await offPool {
             try Self.withHub { hub in
@@ -21,7 +21,9 @@ import Testing
                     }
                 }
                 defer { hub.removeHandler(number) }
-                let modem = try ModemSimulator(listeningOn: 0)
+                var settings = ModemSimulatorConfiguration()
+                settings.dialect = image == "main-job-quectel" ? .quectel : .espat
+                let modem = try ModemSimulator(listeningOn: 0, settings)
                 defer { modem.stop() }
                 let machine = try Machine(image, second: Self.second(of: modem))
 
@@ -82,7 +84,7 @@ import Testing
         -> String
     {
         let endpoints = try hub.endpoints
-        let port = image == "main-job" ? endpoints.mqttPort : endpoints.pskPort
+        let port = image == "main-job-tls" ? endpoints.pskPort : endpoints.mqttPort
         return "config host=\(endpoints.host) port=\(port) product=\(product) device=\(name) secret=\(secret) "
             + "interval=\(interval) seed=\(String(repeating: "5a", count: 32))"
     }
