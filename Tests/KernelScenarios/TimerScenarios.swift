@@ -24,6 +24,8 @@ extension Scenario {
                 clock.onFire = { clock in if clock.fired.count == 4 { clock.timers[0].stop() } }
                 timer.start(after: .zero, every: .milliseconds(2), handler: clock)
                 try clock.pass(40)
+                // A machine under load may not have had the time.
+                for _ in 0..<100 where clock.fired.count < 4 { try clock.pass(10) }
                 checks.expect(clock.fired == [0, 0, 0, 0] && !timer.isRunning)
                 timer.stop()
                 checks.expect(!timer.isRunning)
