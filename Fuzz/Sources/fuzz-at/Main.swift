@@ -1,6 +1,7 @@
 // What a modem may say, and what it may not, to each driver, with sockets of both kinds open, opening and closing. Time is the loop's own, and jumps.
 //
-// The input's first byte chooses the driver. Each piece of the rest starts with a byte: below 200 how long it is, which is what the modem says; then what modems often say, what
+// The input's first byte chooses the driver, by its highest bit whether the modem is behind a multiplexer, and by the next one in which of its options; what the modem says, and modems
+// often say, is then in frames for the channel of the modem, if its length is odd, and else as it is. MQTT of the modem's own is connected where the driver has it. Each piece of the rest starts with a byte: below 200 how long it is, which is what the modem says; then what modems often say, what
 // the user does, and time that passes. However it goes, each socket is closed once, and no more is kept than the configuration allows.
 import FuzzDriver
 import SAL
@@ -76,6 +77,37 @@ private let sayings: [String] = [
     "busy p...\r\n", "\r\n+NETOPEN: 0\r\n",
 ]
 
+/// What the modem says in a frame.
+private func framed(_ control: CMUXControl, _ channel: Int, _ bytes: [UInt8], _ option: MultiplexerOption) -> [UInt8] {
+    var queue = ByteQueue(keeping: 256)
+    queue.append(CMUXFrame(control, channel: channel, isCommand: false), bytes.span, option)
+    return queue.withSpan { [UInt8](copying: $0) }
+}
+
+/// The owner of the modem's own MQTT.
+private final class Hub: ModemMQTTHandler {
+    private var requests: Set<ModemMQTTRequestID> = []
+    func begun(_ request: ModemMQTTRequestID) { requests.insert(request) }
+    private func over(_ request: ModemMQTTRequestID) {
+        guard requests.remove(request) != nil else { fatalError("a request that is over, or never was, is over") }
+    }
+    func published(_ request: ModemMQTTRequestID) { over(request) }
+    func subscribed(_ request: ModemMQTTRequestID) { over(request) }
+    func failed(_ request: ModemMQTTRequestID, _ error: ModemMQTTError) { over(request) }
+    var isIdle: Bool { requests.isEmpty }
+}
+
+private func hub(on modem: Modem) -> (mqtt: ModemMQTT, handler: Hub)? {
+    let texts = ["Q7K2M9X4ZP", "pump-01", "AAECAwQFBgcICQoLDA0ODw=="].map { Array($0.utf8) }
+    guard let identity = try? ModemMQTTIdentity(productID: texts[0], deviceName: texts[1], secret: texts[2]),
+        let mqtt = try? ModemMQTT(on: modem, identity: identity)
+    else { return nil }
+    let handler = Hub()
+    mqtt.connect(handler: handler)
+    if let id = try? mqtt.subscribe(to: "a/b".utf8.span) { handler.begun(id) }
+    return (mqtt, handler)
+}
+
 private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     guard let data, size > 1 else { return 0 }
     let loop = EventLoop.makeVirtual()
@@ -84,14 +116,22 @@ private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
     configuration.maximumSockets = 4
     configuration.sendBufferBytes = 64
     configuration.receiveBufferBytes = 64
-    configuration.lineBytes = 128
+    configuration.lineBytes = 192
     configuration.apn = Array("internet".utf8)
-    let modem = Modem(
-        ModemDriver.named[Int(data[0]) % ModemDriver.named.count].driver,
-        serial: line,
-        loop: loop,
-        configuration: configuration
-    )
+    let driver = ModemDriver.named[Int(data[0] & 0x3F) % ModemDriver.named.count].driver
+    var multiplexing = MultiplexerConfiguration()
+    multiplexing.option = data[0] & 0x40 == 0 ? .basic : .advanced
+    let multiplexer =
+        data[0] & 0x80 == 0
+        ? nil : try? Multiplexer(driver, serial: line, loop: loop, configuration: multiplexing)
+    let modem =
+        multiplexer.map { Modem(over: $0, configuration: configuration) }
+        ?? Modem(driver, serial: line, loop: loop, configuration: configuration)
+    func say(_ bytes: [UInt8]) {
+        let isFramed = multiplexer != nil && bytes.count & 1 == 1
+        line.say(isFramed ? framed(.uih, 1, bytes, multiplexing.option) : bytes)
+    }
+    let hub = hub(on: modem)
     var owners: [Owner] = []
     var left = UnsafeBufferPointer(start: data + 1, count: size - 1)[...]
     let clock = Timer(on: loop)
@@ -102,8 +142,8 @@ private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
         case ..<200:
             let piece = Array(left.prefix(Int(first)))
             left = left.dropFirst(piece.count)
-            line.say(piece)
-        case 200..<220: line.say(Array(sayings[Int(first) - 200].utf8))
+            say(piece)
+        case 200..<220: say(Array(sayings[Int(first) - 200].utf8))
         case 220..<224 where owners.count < 16:
             let owner = Owner()
             owners.append(owner)
@@ -129,15 +169,28 @@ private func fuzz(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
         case 233: modem.resolve(Array("a.example".utf8), deadline: loop.now + .seconds(60)) { _ in }
         case 234: modem.querySignal()
         case 235: try? modem.execute(Array("AT+X".utf8)) { _ in }
+        // The modem opens channels, and closes them.
+        case 236, 237: line.say(framed(.ua, Int(first & 1), [], multiplexing.option))
+        case 238, 239: line.say(framed(.dm, Int(first & 1), [], multiplexing.option))
+        case 240:
+            if let id = try? hub?.mqtt.publish(topic: "a/b".utf8.span, payload: [UInt8](repeating: 0, count: 90).span) {
+                hub?.handler.begun(id)
+            }
+        case 241: say(Array("\r\n+TCMQTTRCVPUB:\"a/b\",3,\"abc\"\r\n".utf8))
+        case 242: say(Array("\r\n+TCMQTTCONN:OK\r\n".utf8))
         default: turn(loop, Int(first & 15) + 2)
         }
         turn(loop, 1)
     }
+    hub?.mqtt.disconnect()
+    turn(loop, 2)
     modem.close()
+    multiplexer?.close()
     turn(loop, 2)
     clock.stop()
     loop.stop()
     loop.run()
     guard owners.allSatisfy(\.isOver) else { fatalError("a socket has no end") }
+    guard hub?.handler.isIdle ?? true else { fatalError("a request has no end") }
     return 0
 }
