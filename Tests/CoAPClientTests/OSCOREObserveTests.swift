@@ -143,6 +143,8 @@ private final class ProtectedPeer: DatagramNetwork, @unchecked Sendable {
             let client = CoAPClient(to: endpoint, over: peer, configuration: configuration)
             try await body(loop, peer, OSCOREClient(over: client, try ProtectedPeer.context(isServer: false)))
             await client.close()
+            // It may know the peer.
+            peer.respond = { _ in CoAPResponse(.notFound) }
         }
     }
 
