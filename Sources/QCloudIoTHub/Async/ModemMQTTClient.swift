@@ -138,14 +138,9 @@ public actor ModemMQTTClient {
 
     /// Waits for an answer, or the cancellation of the task.
     private func wait(_ body: (Waiter) -> Void) async throws(ModemMQTTError) {
-        let waiter = Waiter()
+        let waiter = Waiter(core.value, on: loop)
         body(waiter)
-        let (box, core, loop) = (LoopConfined(waiter), core, loop)
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { waiter.wait($0) }
-        } onCancel: {
-            loop.execute { core.value.cancel(box.value) }
-        }
+        await waiter.place.wait(isolation: self)
         try waiter.result.get()
     }
 }

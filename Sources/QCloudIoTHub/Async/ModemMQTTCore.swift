@@ -4,22 +4,27 @@ internal import Kernel
 internal import MQTTClient
 
 /// Somebody who waits for one answer. Confined to the loop.
-final class Waiter {
+final class Waiter: LoopWaitOwner {
     private(set) var result = Result<Void, ModemMQTTError>.failure(.cancelled)
     private var isOver = false
-    private var continuation: CheckedContinuation<Void, Never>?
+    private let core: ModemMQTTClient.Core
+    let place: LoopWait
 
-    func wait(_ continuation: CheckedContinuation<Void, Never>) {
-        if isOver { continuation.resume() } else { self.continuation = continuation }
+    init(_ core: ModemMQTTClient.Core, on loop: EventLoop) {
+        self.core = core
+        place = LoopWait(on: loop)
+        place.owner = self
+        place.begin()
     }
 
     func finish(_ result: Result<Void, ModemMQTTError>) {
         guard !isOver else { return }
         isOver = true
         self.result = result
-        continuation?.resume()
-        continuation = nil
+        place.finish()
     }
+
+    func waitCancelled() { core.cancel(self) }
 }
 
 extension ModemMQTTClient {
