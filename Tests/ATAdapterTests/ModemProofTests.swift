@@ -108,8 +108,8 @@ import Testing
     // MARK: The modem
 
     /// A command that takes longer than the interval of polls must not keep the loop from sleeping: virtual time would stand still.
-    @Test func aLongCommandIsWaitedForAsleep() {
-        let bench = VirtualBench(.quectel)
+    @Test func aLongCommandIsWaitedForAsleep() throws {
+        let bench = try VirtualBench(.quectel)
         bench.run {
             let probe = bench.connect()
             var hasAnswered = false
@@ -130,8 +130,8 @@ import Testing
         }
     }
 
-    @Test func datagramsForWhichThereIsNoSocketAreToldSo() {
-        let bench = VirtualBench(.ublox)
+    @Test func datagramsForWhichThereIsNoSocketAreToldSo() throws {
+        let bench = try VirtualBench(.ublox)
         var faults = Faults()
         faults.linkLimit = 1
         bench.simulated.setFaults(faults)
@@ -148,8 +148,8 @@ import Testing
     }
 
     /// What it has not read, nobody has received.
-    @Test func aFailedReadBehindThePeersEndIsNoOrderlyEnd() {
-        let bench = VirtualBench(.sim800)
+    @Test func aFailedReadBehindThePeersEndIsNoOrderlyEnd() throws {
+        let bench = try VirtualBench(.sim800)
         bench.run {
             let probe = bench.connect()
             bench.after(.seconds(5)) {
@@ -167,8 +167,8 @@ import Testing
     }
 
     @Test(arguments: ModemDialect.allCases)
-    func aLinkThatEndsWithoutANoticeIsFoundByAsking(dialect: ModemDialect) {
-        let bench = VirtualBench(dialect)
+    func aLinkThatEndsWithoutANoticeIsFoundByAsking(dialect: ModemDialect) throws {
+        let bench = try VirtualBench(dialect)
         bench.run {
             let probe = bench.connect()
             bench.after(.seconds(5)) {
@@ -220,15 +220,13 @@ private final class VirtualBench: StreamListenerHandler {
     private(set) var accepted: (any ByteStream)?
     private var isOver = false
 
-    init(_ dialect: ModemDialect) {
+    init(_ dialect: ModemDialect) throws {
         let network = SimulatedNetwork(loop: loop)
         server = network.addHost("192.0.2.7")
         var configuration = ModemSimulatorConfiguration()
         configuration.dialect = dialect
-        guard let simulated = try? SimulatedModem(configuration, over: network.addHost("10.0.0.1")),
-            let driver = ModemDriver(named: dialect.rawValue)
-        else { fatalError("there is no such modem") }
-        self.simulated = simulated
+        simulated = try SimulatedModem(configuration, over: network.addHost("10.0.0.1"))
+        let driver = try #require(ModemDriver(named: dialect.rawValue))
         modem = Modem(driver, serial: simulated, loop: loop)
     }
 
