@@ -16,20 +16,7 @@ import Testing
         try await TestHub.with { test in
             let seen = SeenPayloads(test.hub)
             try await test.withDevice(by: way) { device in
-                try await device.device.connect()
-                let controls = try await device.device.controls()
-                #expect(controls.granted == .atLeastOnce)
-                try await device.device.reportEvent(Array("{\"t\":21}".utf8))
-                #expect(await eventually { seen.count("{\"t\":21}") == 1 })
-                try test.hub.sendControl(
-                    to: device.registered.productID,
-                    deviceName: device.registered.deviceName,
-                    payload: Array("led on".utf8)
-                )
-                var messages = controls.makeAsyncIterator()
-                let message = await messages.next()
-                #expect(message.map { Array($0.payload) } == Array("led on".utf8))
-                #expect(message.map { Array($0.topic) } == HubTopic.control(of: device.device.identity))
+                try await logsInReportsAndIsTold(device, test, seen)
             }
         }
     }
@@ -42,21 +29,26 @@ import Testing
         try await TestHub.with { test in
             let seen = SeenPayloads(test.hub)
             try await test.withDevice(by: .modem, modem: configuration) { device in
-                try await device.device.connect()
-                let controls = try await device.device.controls()
-                let event = "{\"dialect\":\"\(dialect.rawValue)\"}"
-                try await device.device.reportEvent(Array(event.utf8))
-                #expect(await eventually { seen.count(event) == 1 })
-                try test.hub.sendControl(
-                    to: device.registered.productID,
-                    deviceName: device.registered.deviceName,
-                    payload: Array("led on".utf8)
-                )
-                var messages = controls.makeAsyncIterator()
-                let message = await messages.next()
-                #expect(message.map { Array($0.payload) } == Array("led on".utf8))
+                try await logsInReportsAndIsTold(device, test, seen)
             }
         }
+    }
+
+    private func logsInReportsAndIsTold(_ device: TestDevice, _ test: TestHub, _ seen: SeenPayloads) async throws {
+        try await device.device.connect()
+        let controls = try await device.device.controls()
+        #expect(controls.granted == .atLeastOnce)
+        try await device.device.reportEvent("{\"t\":21}")
+        #expect(await eventually { seen.count("{\"t\":21}") == 1 })
+        try test.hub.sendControl(
+            to: device.registered.productID,
+            deviceName: device.registered.deviceName,
+            payload: Array("led on".utf8)
+        )
+        var messages = controls.makeAsyncIterator()
+        let message = await messages.next()
+        #expect(message.map { Array($0.payload) } == Array("led on".utf8))
+        #expect(message.map { Array($0.topic) } == HubTopic.control(of: device.device.identity))
     }
 
     static let wrongKey = "d3Jvbmcga2V5IHdyb25nIQ=="
