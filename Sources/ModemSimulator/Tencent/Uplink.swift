@@ -6,7 +6,7 @@ internal import Kernel
 ///
 /// What happens is told as events, on threads of Paho's.
 final class Uplink: @unchecked Sendable {
-    // @unchecked: `client` is set once, before anyone else has this object; Paho locks it.
+    // @unchecked: `client` is used on the thread of the simulated modem only; Paho's callbacks read what never changes.
 
     /// Who logs in, and where.
     struct Target: Sendable {
@@ -47,7 +47,8 @@ final class Uplink: @unchecked Sendable {
     init?(_ target: Target, onEvent: @escaping @Sendable (Event) -> Void) {
         self.target = target
         self.onEvent = onEvent
-        let uri = "\(target.isSecure ? "ssl" : "tcp")://\(target.host):\(target.port)"
+        let host = target.host.contains(":") ? "[\(target.host)]" : target.host
+        let uri = "\(target.isSecure ? "ssl" : "tcp")://\(host):\(target.port)"
         var options = cpaho_create_options()
         var client: MQTTAsync?
         let code = MQTTAsync_createWithOptions(
