@@ -83,6 +83,14 @@ static inline int clinux_accept(int listener, struct sockaddr *peer, socklen_t *
     return accept4(listener, peer, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+/// What the system's header has as mmsghdr, for GNU sources only.
+struct clinux_message {
+    struct msghdr header;
+    unsigned int length;
+};
+
+int recvmmsg(int fd, struct clinux_message *messages, unsigned int count, int flags, struct timespec *timeout);
+
 /// Lets the process have so many descriptors, as far as the system permits.
 static inline void clinux_limit_descriptors(unsigned long count) {
     struct rlimit limit;

@@ -144,32 +144,25 @@ final class LinuxDatagramSocket: DatagramSocket, ReadinessHandler, EndOfTurnHand
     }
 
     func ready(_ events: EventLoop.Readiness) {
+        let batch = DatagramBatch.of(loop)
         // What is left after these waits for the next turn, so that a flood cannot keep the loop from its other work.
-        for _ in 0..<64 {
+        for _ in 0..<4 {
             guard case .open = state else { return }
-            let buffer = unsafe loop.readBuffer
-            let room = min(buffer.count, max(1, options.datagramBytes))
-            var count = -1
-            var sender = peer
-            if sender != nil {
-                count = unsafe CLinux.recv(descriptor, buffer.baseAddress, room, Int32(MSG_TRUNC))
-            } else {
-                sender = unsafe SystemAddress.read {
-                    count = unsafe recvfrom(descriptor, buffer.baseAddress, room, Int32(MSG_TRUNC), $0, $1)
-                    return Int32(clamping: count)
-                }?.address?.withoutMapping
-            }
-            guard count >= 0 else {
+            guard let count = batch.receive(from: descriptor, room: options.datagramBytes, withSenders: peer == nil)
+            else {
                 let code = clinux_errno()
                 // What an earlier datagram met on its way is not the end of a socket that is open to all.
                 if code != EAGAIN && code != EINTR && peer != nil { end(SocketError(errno: code)) }
                 return
             }
-            guard let sender else { continue }
-            let bytes = unsafe Span<UInt8>(
-                _unsafeElements: UnsafeBufferPointer(buffer.assumingMemoryBound(to: UInt8.self))
-            )
-            handler?.received(bytes.extracting(first: min(count, room)), from: sender, truncated: count > room)
+            for index in 0..<count {
+                // The handler may have closed it.
+                guard case .open = state else { return }
+                guard let sender = peer ?? batch.sender(index) else { continue }
+                let datagram = unsafe Span<UInt8>(_unsafeElements: batch.datagram(index))
+                handler?.received(datagram, from: sender, truncated: batch.isTruncated(index))
+            }
+            if count < DatagramBatch.maximumCount { return }
         }
     }
 

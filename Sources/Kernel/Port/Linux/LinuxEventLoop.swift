@@ -80,6 +80,8 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private(set) var isOver = false
 
     /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
+    /// What the datagram sockets of this loop share, to receive several at once.
+    package var receiveBatch: AnyObject?
     public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
 
     /// A loop that nobody runs yet; see ``run()`` and ``start()``.
