@@ -18,6 +18,8 @@ struct ATRequest {
         case user
         /// What the modem's service wants.
         case service
+        /// The rate of the serial line is changed.
+        case rate
         /// The multiplexer begins; the link is its option, the count that of the most bytes in a frame, the port the number of the line's rate.
         case multiplex
     }

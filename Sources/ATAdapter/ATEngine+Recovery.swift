@@ -18,6 +18,7 @@ extension ATEngine {
     mutating func resynchronize(at now: Duration) {
         forgetInput()
         outgoing.removeAll()
+        wakingCommand = nil
         (failures, timeoutsInARow, doubtfulBytes) = (0, 0, 0)
         _ = isDue(at: now)
         startDrain()
@@ -29,6 +30,13 @@ extension ATEngine {
         (rung, tries, busyCount, unanswered) = (.nothing, 0, 0, 0)
         phase = .drain
         wait(1_000)
+    }
+
+    /// Has a modem answer that may sleep, and lose what wakes it, before the command is sent.
+    mutating func wake() {
+        wakingCommand = command
+        (rung, tries, unanswered) = (.nothing, 0, 0)
+        probe()
     }
 
     /// Acts on a ``deadline`` that has passed; call it again until it returns `nil`.
@@ -61,6 +69,12 @@ extension ATEngine {
         case .probe:
             let isInStep = 1...max(unanswered, 1) ~= results
             if results > 0 { unanswered = 0 }
+            if isInStep, let command = wakingCommand {
+                wakingCommand = nil
+                self.command = command
+                sendLine()
+                return nil
+            }
             if isInStep {
                 phase = .idle
                 deadline = Self.never
@@ -72,6 +86,13 @@ extension ATEngine {
             } else if tries < (rung == .escape ? max(3, traits.bootTries) : 3) {
                 probe()
                 return nil
+            }
+            if let command = wakingCommand {
+                wakingCommand = nil
+                self.command = command
+                counters.timeouts += 1
+                climb()
+                return .finished(.timedOut)
             }
             return climb()
         }

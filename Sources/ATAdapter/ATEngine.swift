@@ -73,6 +73,8 @@ struct ATEngine: ~Copyable {
     /// Bytes of a payload that came as digits.
     private(set) var decoded: [UInt8] = []
     var command = ATCommand()
+    /// What waits for a modem that may sleep to answer `AT`.
+    var wakingCommand: ATCommand?
     /// What the command in flight still needs to succeed, and how it has failed already.
     private var needsOK = false
     private var needsNotice = false
@@ -119,14 +121,14 @@ struct ATEngine: ~Copyable {
     /// A payload is on its way, or what closes it.
     var isInPayload: Bool { payloadLeft > 0 || closing != .none }
 
-    /// Starts a command; call it only while ``isIdle``.
-    mutating func start(_ command: ATCommand, at now: Duration) {
+    /// Starts a command; call it only while ``isIdle``. A modem that may sleep is woken first.
+    mutating func start(_ command: ATCommand, at now: Duration, wakes: Bool = false) {
         precondition(isIdle, "a command is in flight")
         self.command = command
         serial &+= 1
         busyCount = 0
         self.now = now
-        sendLine()
+        if wakes { wake() } else { sendLine() }
     }
 
     /// Sends the line of the command, for the first time or again.

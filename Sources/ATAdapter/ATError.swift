@@ -33,6 +33,8 @@ public enum ATError: Error, Equatable, Sendable {
     case registrationDenied
     /// The cellular network gives no data connection; access point name, user or password may be wrong.
     case noDataConnection
+    /// The modem does not know yet what it was asked, such as the time before a network has told it.
+    case notKnown
     /// The modem answers nothing, whatever is tried. It is tried again.
     case notResponding
 }

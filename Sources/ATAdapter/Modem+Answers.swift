@@ -223,6 +223,10 @@ extension Modem {
         case .service: service?.commandEnded(error)
         case .poll: isPolling = false
         case .signal, .rest, .multiplex, .none: break
+        case .rate:
+            #if os(Linux)
+            rateKeeper?.commandEnded(error)
+            #endif
         case .open, .send, .read, .close, .resolve:
             if let socket { finish(request, socket, error) }
         }
@@ -254,7 +258,7 @@ extension Modem {
             } else if socket.address == nil {
                 socket.end(.nameNotFound)
             }
-        case .poll, .signal, .rest, .attach, .user, .service, .multiplex, .none: break
+        case .poll, .signal, .rest, .attach, .user, .service, .rate, .multiplex, .none: break
         }
     }
 

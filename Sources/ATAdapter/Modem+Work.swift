@@ -83,7 +83,12 @@ extension Modem {
     func startNext() {
         guard engine.isIdle else { return }
         if attachStep >= 0 {
-            guard isDue(resumesAt) else { return }
+            guard isDue(resumesAt) else {
+                // The modem answers, and is only left alone for a while.
+                if attachStep > 0 || attachFailures > 0 { startUserCommand() }
+                return
+            }
+            if startRate() { return }
             while template(for: ATRequest(kind: .attach, step: attachStep))?.utf8CodeUnitCount == 0 { attachStep += 1 }
             if start(ATRequest(kind: .attach, step: attachStep), nil) { return change(to: .searching) }
             attachStep = -1
@@ -187,16 +192,31 @@ extension Modem {
     }
 
     private func startQuery() -> Bool {
-        if let user = firstUserCommand {
-            answer = []
-            start(ATRequest(kind: .user), nil, user.command)
-            return true
-        }
+        if startUserCommand() { return true }
         if wantsSignal {
             wantsSignal = false
             return start(ATRequest(kind: .signal), nil)
         }
         return startPoll() || service?.takeTurn() == true
+    }
+
+    /// Starts the command that changes the rate of the line, if that is to be done now: echo is off, and no socket is open.
+    private func startRate() -> Bool {
+        #if os(Linux)
+        guard attachStep > 0, let line = rateKeeper?.nextCommand() else { return false }
+        start(ATRequest(kind: .rate), nil, ATCommand(line: line))
+        return true
+        #else
+        return false
+        #endif
+    }
+
+    @discardableResult
+    private func startUserCommand() -> Bool {
+        guard let user = firstUserCommand else { return false }
+        answer = []
+        start(ATRequest(kind: .user), nil, user.command)
+        return true
     }
 
     /// Starts a command of the service.
@@ -270,6 +290,8 @@ extension Modem {
         #if !hasFeature(Embedded)
         trace(command)
         #endif
-        engine.start(command, at: loop.now)
+        var wakes = false
+        if let silence = configuration.wakesAfter { wakes = loop.now - lastActivity >= silence }
+        engine.start(command, at: loop.now, wakes: wakes)
     }
 }

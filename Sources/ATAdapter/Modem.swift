@@ -78,6 +78,12 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var pollStep = 0
     let configuration: ModemConfiguration
     var engine: ATEngine
+    /// When bytes last went over the serial line.
+    var lastActivity = Duration.zero
+    #if os(Linux)
+    /// Finds the rate of the serial line, and changes it.
+    var rateKeeper: RateKeeper?
+    #endif
     #if !hasFeature(Embedded)
     var linkReaders = ModemLinkReaders()
     /// Is told the lines that go to the modem and come from it, without payloads and secrets; called on ``loop``.
@@ -115,6 +121,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         self.serial = serial
         serial.handler = self
         startOver()
+        #if os(Linux)
+        rateKeeper?.lineAttached()
+        #endif
     }
 
     /// Lets go of the serial line for good, or until ``attach(to:)``; all sockets that have a link end with
@@ -122,6 +131,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public func detach() {
         reopen = nil
         letGo()
+        #if os(Linux)
+        rateKeeper = nil
+        #endif
     }
 
     /// Ends everything for good: all sockets end with `SocketError.closed` or `.deviceRestarted`, also those that wait for a link.
@@ -132,7 +144,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         askForEndOfTurn()
     }
 
-    private func letGo() {
+    /// Lets go of the serial line; another one is not looked for.
+    func letGo() {
         guard let serial else { return }
         serial.handler = nil
         serial.close()
@@ -223,7 +236,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         askForEndOfTurn()
     }
 
-    /// Sends a command line of the user's own, without its terminator, when the modem is attached and has time.
+    /// Sends a command line of the user's own, without its terminator, when the modem has time: when it is attached, or waits for its network.
     ///
     /// `completion` is told the lines of the answer, each ended by a line feed, without the final result; or why there is
     /// none. The command must not change how the modem talks: echo, data modes, links.
@@ -252,6 +265,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public func received(_ bytes: Span<UInt8>) -> Int {
         var position = 0
         let now = loop.now
+        lastActivity = now
         while let event = engine.receive(bytes, from: &position, at: now) { handle(event, in: bytes) }
         askForEndOfTurn()
         return bytes.count
@@ -280,6 +294,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         while let serial, !engine.outgoing.isEmpty {
             let count = engine.outgoing.withSpan { serial.send($0) }
             if count == 0 { return }
+            lastActivity = loop.now
             engine.wrote(count, at: loop.now)
         }
     }
@@ -326,6 +341,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         tellLinkState()
         #endif
     }
+
+    /// Nothing was answered since the bring-up has begun.
+    var isSilent: Bool { serial != nil && attachStep == 0 && (engine.phase == .drain || engine.phase == .probe) }
 
     func isDue(_ time: Duration) -> Bool { time <= loop.now }
 
@@ -391,5 +409,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         #endif
         service?.modemChanged(isAttached: state == .attached)
         handler?.modemChanged(state)
+        #if os(Linux)
+        rateKeeper?.modemChanged(state)
+        #endif
     }
 }

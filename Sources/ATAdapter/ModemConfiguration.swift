@@ -31,6 +31,9 @@ public struct ModemConfiguration: Sendable {
     public var lineBytes = 512
     /// How often a quiet modem is asked what it holds, since it may have failed to tell.
     public var pollInterval: Duration = .seconds(5)
+    /// After so long a silence the modem may sleep, and lose the first bytes that it is told: it is woken by `AT` before the next command. `nil` for a modem
+    /// that does not sleep. Modems that may (``Modem/setSleep(isAllowed:_:)``) fall asleep after some seconds.
+    public var wakesAfter: Duration?
 
     /// How a cellular network's access point authenticates its users (3GPP 27.007, 10.1.31).
     public enum Authentication: UInt8, Sendable {

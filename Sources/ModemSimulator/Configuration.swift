@@ -42,6 +42,9 @@ public struct ModemSimulatorConfiguration: Sendable {
     public var faults = Faults()
     /// The bits per second of the line, ten to a byte and in each direction; 0 does not hold anything back.
     public var baudRate = 0
+    /// The rate that it starts with, in bits per second: a host that has set its end of a pty to another one hears noise. `nil` for a modem that finds out the
+    /// host's, until it is told one (`AT+IPR`).
+    public var lineRate: Int?
     /// A stable path that always leads to the current device.
     public var link: String?
     /// The signal strength that it reports, in dBm; it varies by a few around that.
@@ -96,6 +99,8 @@ public struct ModemStatistics: Sendable, Equatable {
     public var bytesIn = 0
     /// Bytes sent to the host.
     public var bytesOut = 0
+    /// How often it was woken from its sleep, and lost what it was told.
+    public var wakeUps = 0
     /// Links opened.
     public var linksOpened = 0
     /// MQTT messages that the server or this modem's network has taken.

@@ -39,7 +39,7 @@ let modemConsoleCommand = Command(
     let baudRate = try arguments.number("baud", in: 1...10_000_000)
     let timeout = try arguments.number("timeout", in: 1...100_000) ?? 10
     let linger = try arguments.number("wait", in: 0...100_000) ?? 0
-    let connection = try await openSerialLine(path, baudRate: baudRate, on: .start())
+    let connection = try await openSerialLine(path, SerialSettings(baudRate: baudRate), on: .start())
     let console = ModemConsole(connection, path: path, end: end)
     let isScript = isatty(STDIN_FILENO) == 0
     if !isScript { Console.raw("Connected to \(path); Ctrl-D ends.\n") }
@@ -84,7 +84,7 @@ private actor ModemConsole {
                 if let part = splitter.part() { show(part) }
             } catch .cancelled {
                 return 0
-            } catch { throw serialFailure(error, path: path, baudRate: nil) }
+            } catch { throw serialFailure(error, path: path, SerialSettings()) }
         }
     }
 
@@ -110,7 +110,7 @@ private actor ModemConsole {
             isAnswering = true
             let bytes = line == Array("^Z".utf8) ? [0x1A] : line + end
             do throws(SocketError) { try await connection.write(bytes, .seconds(10)) } catch {
-                throw serialFailure(error, path: path, baudRate: nil)
+                throw serialFailure(error, path: path, SerialSettings())
             }
             // An empty line has no answer.
             guard let timeout, !line.isEmpty else { continue }

@@ -1,5 +1,8 @@
-/// What a modem says about itself.
-struct ModemIdentity: Sendable {
+internal import ATAdapter
+internal import CLinux
+
+/// What a modem says about itself at a port where nobody knows yet what it is.
+struct ProbedIdentity: Sendable {
     var maker: String?
     var model: String?
     var firmware: String?
@@ -55,45 +58,48 @@ func masked(_ digits: String) -> String {
     return digits.prefix(5) + String(repeating: "*", count: digits.count - 7) + digits.suffix(2)
 }
 
-/// How a modem is registered (3GPP 27.007, 7.2, 10.1.20 and 10.1.22): what its answers say.
-struct ModemRegistration: Equatable, Sendable {
-    let status: Int
-
-    /// From the answers to `+CEREG?`, `+CGREG?` and `+CREG?`: a registration, or what comes closest to one; `nil` without any.
-    init?(_ answers: [(name: String, answer: ATAnswer)]) {
-        let found = answers.compactMap { name, answer in
-            fields(of: name, in: answer).flatMap { $0.count > 1 ? Int($0[1]) : nil }
-        }
-        // Home, roaming, searching, denied, then the rest.
-        guard let best = [1, 5, 2, 3].first(where: found.contains) ?? found.first else { return nil }
-        status = best
-    }
-
-    var isRegistered: Bool { status == 1 || status == 5 }
-
+extension ModemRegistration {
+    /// The same in words.
     var text: String {
-        switch status {
-        case 0: "not registered, and not searching"
-        case 1: "home network"
-        case 2: "searching"
-        case 3: "denied by the network"
-        case 5: "roaming"
-        case 6, 7: "for SMS only"
-        case 8: "for emergency calls only"
-        default: "unknown"
+        switch self {
+        case .none: "not registered, and not searching"
+        case .home: "home network"
+        case .searching: "searching"
+        case .denied: "denied by the network"
+        case .unknown: "unknown"
+        case .roaming: "roaming"
+        case .messagesOnly, .roamingMessagesOnly: "for SMS only"
+        case .emergencyOnly: "for emergency calls only"
         }
     }
 }
 
-/// The operator in an answer to `+COPS?`, with the access technology if it is told (3GPP 27.007, 7.3).
-func operatorName(_ answer: ATAnswer) -> String? {
-    guard let fields = fields(of: "+COPS", in: answer), fields.count > 2, !fields[2].isEmpty else { return nil }
-    let technologies = [
-        0: "GSM", 1: "GSM", 2: "UMTS", 3: "EDGE", 4: "HSDPA", 5: "HSUPA", 6: "HSPA", 7: "LTE", 8: "EC-GSM-IoT",
-        9: "NB-IoT",
-    ]
-    let technology = fields.count > 3 ? Int(fields[3]).flatMap { technologies[$0] } : nil
-    return fields[2] + (technology.map { ", \($0)" } ?? "")
+extension ModemOperator {
+    /// The name, with the technology if it is told.
+    var text: String { String(decoding: name, as: UTF8.self) + (technology.map { ", \($0.text)" } ?? "") }
+}
+
+extension ModemOperator.RadioTechnology {
+    fileprivate var text: String {
+        switch self {
+        case .gsm, .gsmCompact: "GSM"
+        case .umts: "UMTS"
+        case .edge: "EDGE"
+        case .hsdpa: "HSDPA"
+        case .hsupa: "HSUPA"
+        case .hspa: "HSPA"
+        case .lte: "LTE"
+        case .ecGSM: "EC-GSM-IoT"
+        case .nbIoT: "NB-IoT"
+        }
+    }
+}
+
+extension ATAnswer {
+    /// The lines as ATAdapter reads them; `nil` of a refusal.
+    var bytes: [UInt8]? {
+        if case .lines(let lines) = self { Array(lines.map { "\($0)\n" }.joined().utf8) } else { nil }
+    }
 }
 
 /// The signal in dBm in an answer to `+CSQ` (3GPP 27.007, 8.5; from 100 on as modems with LTE say it).
@@ -104,4 +110,14 @@ func signalStrength(_ answer: ATAnswer) -> Int? {
     case 100...191: return value - 216
     default: return nil
     }
+}
+
+/// A time as `2026-11-22 10:30:00 UTC`.
+func utcText(_ secondsSince1970: Int64) -> String {
+    var seconds = Int(secondsSince1970)
+    var parts = tm()
+    gmtime_r(&seconds, &parts)
+    var text = [CChar](repeating: 0, count: 32)
+    let count = strftime(&text, text.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+    return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

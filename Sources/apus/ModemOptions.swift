@@ -14,6 +14,13 @@ let modemOptions = [
     ttyOption,
     Option(nil, "dialect", value: "NAME", "What it speaks: \(ModemDriver.named.map(\.name).joined(separator: ", "))."),
     Option(nil, "baud", value: "N", "The bits per second of the line; left as they are unless given."),
+    Option(
+        nil,
+        "switch-baud",
+        value: "N",
+        "Switch the modem and the line to so many bits per second, and look for it at other rates."
+    ),
+    Option(nil, "flow-control", "The lines RTS and CTS stop who sends too fast."),
     Option(nil, "cmux", "Talk to the modem in frames of a multiplexer (AT+CMUX), on its first channel."),
     Option(nil, "apn", value: "NAME", "The access point name of a cellular network; its own unless given."),
     Option(nil, "user", value: "NAME", "The user for the access point."),
@@ -76,7 +83,8 @@ private func modemDriver(_ name: String) throws(UsageError) -> ModemDriver {
 /// Where a command finds its modem, and how.
 struct ModemLine: Sendable {
     private let path: String
-    private var baudRate: Int?
+    private var settings = SerialSettings()
+    private var rate = ModemRate.fixed
     private var driver = ModemDriver.espAT
     private var configuration = ModemConfiguration()
     private var usesMultiplexer = false
@@ -104,9 +112,12 @@ struct ModemLine: Sendable {
     private init(path: String, driver: ModemDriver, _ arguments: Arguments) throws {
         self.path = path
         self.driver = driver
-        baudRate = try arguments.number("baud", in: 1...10_000_000)
+        settings.baudRate = try arguments.number("baud", in: 1...10_000_000)
+        settings.hasFlowControl = arguments.has("flow-control")
+        if let fast = try arguments.number("switch-baud", in: 1...10_000_000) { rate = .switched(to: fast) }
         configuration = try modemConfiguration(arguments)
         usesMultiplexer = arguments.has("cmux")
+        if usesMultiplexer, rate != .fixed { throw UsageError("--switch-baud does not go with --cmux") }
     }
 
     /// The modem, and the multiplexer that it is behind. Its device is opened again when it comes back. Call it on `loop`.
@@ -114,13 +125,20 @@ struct ModemLine: Sendable {
         do throws(SocketError) {
             guard usesMultiplexer else {
                 return (
-                    try Modem.open(driver, path: path, baudRate: baudRate, loop: loop, configuration: configuration),
+                    try Modem.open(
+                        driver,
+                        path: path,
+                        settings: settings,
+                        rate: rate,
+                        loop: loop,
+                        configuration: configuration
+                    ),
                     nil
                 )
             }
-            let multiplexer = try Multiplexer.open(driver, path: path, baudRate: baudRate, loop: loop)
+            let multiplexer = try Multiplexer.open(driver, path: path, settings: settings, loop: loop)
             return (Modem(over: multiplexer, configuration: configuration), multiplexer)
-        } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
+        } catch { throw serialFailure(error, path: path, settings) }
     }
 
     /// The modem, from any thread.

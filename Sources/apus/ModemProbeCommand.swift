@@ -1,3 +1,4 @@
+internal import ATAdapter
 internal import CLinux
 internal import Kernel
 internal import SAL
@@ -7,7 +8,7 @@ let modemProbeCommand = Command(
     "Find out what a modem is, at which rate it talks, and which dialect it needs.",
     usage: "--tty PATH [OPTIONS]",
     notes: """
-        Without --baud these rates are tried, until the modem answers AT with OK twice: \(probedRates.map(String.init).joined(separator: ", ")).
+        Without --baud these rates are tried, until the modem answers AT with OK twice: \(ModemRate.usual.map(String.init).joined(separator: ", ")).
         Echo is switched off and errors get numbers (ATE0, AT+CMEE=1), as a driver does it too; nothing else is changed. The numbers of the SIM and
         of its subscriber are shown in part. The status is 0 if a modem has answered, or 1.
         """,
@@ -19,7 +20,7 @@ let modemProbeCommand = Command(
 ) { arguments in
     guard let path = arguments["tty"] else { throw UsageError("--tty says where the modem is") }
     // The rate of a raw port of a server is the server's own affair.
-    let others: [Int?] = path.hasPrefix("tcp://") ? [nil] : probedRates
+    let others: [Int?] = path.hasPrefix("tcp://") ? [nil] : ModemRate.usual
     let rates = try arguments.number("baud", in: 1...10_000_000).map { [$0] } ?? others
     let (talk, rate) = try await findRate(of: path, rates)
     let report = try await ModemReport(talk, isMasked: !arguments.has("unmasked"))
@@ -27,9 +28,6 @@ let modemProbeCommand = Command(
     report.print(path: path, rate: rate)
     return 0
 }
-
-/// The rates that are tried, in bits per second: the most usual first.
-let probedRates = [115_200, 9_600, 460_800, 921_600, 57_600, 38_400, 19_200, 230_400]
 
 /// The first of `rates` at which the modem answers twice, and a talk with it.
 private func findRate(of path: String, _ rates: [Int?]) async throws -> (talk: ATTalk, rate: Int?) {
@@ -39,7 +37,7 @@ private func findRate(of path: String, _ rates: [Int?]) async throws -> (talk: A
     var hasHeard = false
     for rate in rates {
         if showsProgress, let rate { Console.progress("Trying \(rate) bits per second …") }
-        let talk = ATTalk(try await openSerialLine(path, baudRate: rate, on: loop), path: path)
+        let talk = ATTalk(try await openSerialLine(path, SerialSettings(baudRate: rate), on: loop), path: path)
         var answers = 0
         // The first may be spoilt by what came at another rate, or wake the modem.
         for _ in 0..<4 where answers < 2 {
@@ -65,7 +63,7 @@ private func findRate(of path: String, _ rates: [Int?]) async throws -> (talk: A
 
 /// What a probe has found out, a line each.
 private struct ModemReport {
-    private var identity = ModemIdentity()
+    private var identity = ProbedIdentity()
     private var rows: [(name: String, text: String)] = []
     private var advice: [String] = []
 
@@ -179,16 +177,23 @@ private struct ModemReport {
             add("Radio", "off (AT+CFUN? says \(radio))")
             advice.append("The radio is off; a driver switches it on (AT+CFUN=1).")
         }
-        var answers: [(name: String, answer: ATAnswer)] = []
-        for name in ["+CEREG", "+CGREG", "+CREG"] { answers.append((name, try await talk.ask("AT\(name)?"))) }
-        let registration = ModemRegistration(answers)
+        var answers: [[UInt8]] = []
+        for name in ["CEREG", "CGREG", "CREG"] {
+            if let answer = try await talk.ask("AT+\(name)?").bytes { answers.append(answer) }
+        }
+        let registration = ModemRegistration(answers: answers)
         add("Registered", registration?.text ?? "not told")
-        switch registration?.status {
-        case 0, 2, 4: advice.append("Not registered yet: see the antenna and the signal, or wait.")
-        case 3: advice.append("The network refuses the SIM: is its contract active, and does it allow this network?")
+        switch registration {
+        case .some(.none), .searching, .unknown:
+            advice.append("Not registered yet: see the antenna and the signal, or wait.")
+        case .denied:
+            advice.append("The network refuses the SIM: is its contract active, and does it allow this network?")
         default: break
         }
-        add("Operator", operatorName(try await talk.ask("AT+COPS?", within: .seconds(10))))
+        let network = try await talk.ask("AT+COPS?", within: .seconds(10)).bytes
+        add("Operator", network.flatMap { ModemOperator(answer: $0) }?.text)
+        let clock = try await talk.ask("AT+CCLK?").bytes
+        add("Time", clock.flatMap { ModemTime(answer: $0) }.map { utcText($0.secondsSince1970) })
         add("Signal", signalStrength(try await talk.ask("AT+CSQ")).map { "\($0) dBm" } ?? "not known")
     }
 

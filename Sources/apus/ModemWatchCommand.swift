@@ -105,10 +105,8 @@ private actor ModemWatch {
                 if network.count > 3 { new.signal = Int(network[3]) }
             }
         } else {
-            var answers: [(name: String, answer: ATAnswer)] = []
-            for name in ["+CEREG", "+CGREG", "+CREG"] { answers.append((name, await modem.ask("AT\(name)?"))) }
-            new.registration = ModemRegistration(answers)?.text
-            new.operatorName = operatorName(await modem.ask("AT+COPS?"))
+            new.registration = try? await modem.network.registration().text
+            new.operatorName = try? await modem.network.networkOperator().text
             new.signal = signalStrength(await modem.ask("AT+CSQ"))
         }
         // Meanwhile it may have been lost.

@@ -131,6 +131,7 @@ func sentence(for error: ATError) -> String {
     case .lineTooLong: "an option is longer than a command of this modem may be"
     case .deviceRestarted: "the modem has restarted"
     case .cancelled: "the serial line has ended"
+    case .notKnown: "the modem does not know it yet; ask again when it is attached"
     case .busy, .sendFailed, .queueFull: "the modem has too much to do (\(error)); try again"
     @unknown default: "\(error)"
     }

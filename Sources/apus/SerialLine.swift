@@ -3,25 +3,26 @@ internal import Kernel
 internal import SAL
 
 /// Opens the serial device at `path`, or the port of a serial server with that name; throws what is wrong and what to do about it.
-func openSerialLine(_ path: String, baudRate: Int?, on loop: EventLoop) async throws(Failure) -> Connection {
+func openSerialLine(_ path: String, _ settings: SerialSettings, on loop: EventLoop) async throws(Failure) -> Connection
+{
     do throws(SocketError) {
-        if let server = try SerialServer(path, baudRate: baudRate, loop: loop) {
+        if let server = try SerialServer(path, settings: settings, loop: loop) {
             do throws(ConnectError) {
                 return try await Connection.open(to: server.endpoint, over: server, within: .seconds(10))
             } catch { throw error.cause }
         }
-    } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
+    } catch { throw serialFailure(error, path: path, settings) }
     let opened: Result<Connection, SocketError> = await loop.call {
         Result { () throws(SocketError) in
-            Connection.adopt(try SerialPort.open(path: path, baudRate: baudRate, loop: loop), on: loop)
+            Connection.adopt(try SerialPort.open(path: path, settings: settings, loop: loop), on: loop)
         }
     }
-    do { return try opened.get() } catch { throw serialFailure(error, path: path, baudRate: baudRate) }
+    do { return try opened.get() } catch { throw serialFailure(error, path: path, settings) }
 }
 
 /// Why the serial device at `path` cannot be used, and what to do about it.
-func serialFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failure {
-    if path.contains("://") { return serverFailure(error, path: path, baudRate: baudRate) }
+func serialFailure(_ error: SocketError, path: String, _ settings: SerialSettings) -> Failure {
+    if path.contains("://") { return serverFailure(error, path: path, settings) }
     return switch error {
     case .notSupported: Failure("modems of this dialect have no multiplexer: leave --cmux out")
     case .denied:
@@ -30,25 +31,26 @@ func serialFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failur
         )
     case .other(ENOENT), .other(ENXIO), .other(ENODEV):
         Failure("there is no \(path): plug the modem in, and see which ports come: 'ls /dev/ttyUSB* /dev/ttyACM*'")
+    case .other(EBUSY): Failure("another program has \(path): end it first ('fuser \(path)' shows it)")
     case .other(ENOTTY): Failure("\(path) is no serial device; a modem's is a /dev/ttyUSB, /dev/ttyACM or /dev/ttyS")
-    case .other(EINVAL) where baudRate != nil:
-        Failure("\(path) has no rate of \(baudRate ?? 0) bits per second; 9600, 115200 and 921600 are usual")
+    case .other(EINVAL) where settings.baudRate != nil:
+        Failure("\(path) has no rate of \(settings.baudRate ?? 0) bits per second; 9600, 115200 and 921600 are usual")
     case .deviceRestarted: Failure("\(path) has vanished: was the modem unplugged, or has it restarted?")
     default: Failure("cannot use \(path): \(error)")
     }
 }
 
 /// Why the port of a serial server cannot be used.
-private func serverFailure(_ error: SocketError, path: String, baudRate: Int?) -> Failure {
+private func serverFailure(_ error: SocketError, path: String, _ settings: SerialSettings) -> Failure {
     switch error {
     case .nameNotFound: Failure("there is no \(path): a port is tcp://HOST:PORT or rfc2217://HOST:PORT")
-    case .notSupported where path.hasPrefix("tcp:") && baudRate != nil:
+    case .notSupported where path.hasPrefix("tcp:") && settings.baudRate != nil:
         Failure("the rate of \(path) is set at its server: leave --baud out, or use rfc2217:// if the server speaks it")
     case .notSupported:
         Failure("the server of \(path) cannot set up a line: use tcp://; or modems of this dialect have no multiplexer")
     case .refused: Failure("nobody listens at \(path); is the serial server running, and the port right?")
     case .timedOut: Failure("no answer from \(path); is the host right, and does the server speak RFC 2217?")
-    case .other(EINVAL): Failure("the server of \(path) cannot set a rate of \(baudRate ?? 0) bits per second")
+    case .other(EINVAL): Failure("the server of \(path) cannot set a rate of \(settings.baudRate ?? 0) bits per second")
     case .deviceRestarted: Failure("the server of \(path) has ended the connection: is its device there, and free?")
     default: Failure("cannot use \(path): \(error)")
     }
@@ -97,7 +99,7 @@ actor ATTalk {
                 }
             }
             return .none
-        } catch .timedOut { return .none } catch { throw serialFailure(error, path: path, baudRate: nil) }
+        } catch .timedOut { return .none } catch { throw serialFailure(error, path: path, SerialSettings()) }
     }
 
     /// What has come; `nil` if nothing does in the time.

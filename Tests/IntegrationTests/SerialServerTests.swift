@@ -92,10 +92,21 @@ private final class SerialServerProgram: Sendable {
                 own.apn = Array("cmnet".utf8)
                 guard cmux else {
                     return LoopConfined(
-                        try Modem.open(.quectel, path: name, baudRate: baudRate, loop: loop, configuration: own)
+                        try Modem.open(
+                            .quectel,
+                            path: name,
+                            settings: SerialSettings(baudRate: baudRate),
+                            loop: loop,
+                            configuration: own
+                        )
                     )
                 }
-                let multiplexer = try Multiplexer.open(.quectel, path: name, baudRate: baudRate, loop: loop)
+                let multiplexer = try Multiplexer.open(
+                    .quectel,
+                    path: name,
+                    settings: SerialSettings(baudRate: baudRate),
+                    loop: loop
+                )
                 return LoopConfined(Modem(over: multiplexer, configuration: own))
             }
         }.get()
@@ -123,7 +134,13 @@ private final class SerialServerProgram: Sendable {
         let loop = EventLoop.start()
         defer { loop.stop() }
         for (rate, speed) in [(19_200, B19200), (230_400, B230400)] {
-            let port = try #require(try SerialServer("rfc2217://127.0.0.1:\(server.port)", baudRate: rate, loop: loop))
+            let port = try #require(
+                try SerialServer(
+                    "rfc2217://127.0.0.1:\(server.port)",
+                    settings: SerialSettings(baudRate: rate),
+                    loop: loop
+                )
+            )
             let connection = try await Connection.open(to: port.endpoint, over: port)
             try await connection.write("AT\r", .seconds(5))
             var text = ""

@@ -9,7 +9,7 @@ import Testing
     private static func value(of setting: Setting) -> String {
         let known = [
             "dialect": "sim800", "firmware": "1", "pin": "1234", "signal": "-90", "pieces": "bytes", "overlap": "drop",
-            "prompt": "bare", "link-limit": "3", "sim": "off", "mqtt": "off",
+            "prompt": "bare", "link-limit": "3", "sim": "off", "mqtt": "off", "line-rate": "9600",
         ]
         return known[setting.name] ?? (setting.value == "on|off" ? "on" : "77")
     }

@@ -29,7 +29,7 @@ import Testing
     private func open(_ path: String, baudRate: Int? = nil) async throws(SocketError) -> LoopBox<any ByteStream> {
         let result: Result<LoopBox<any ByteStream>, SocketError> = await loop.call { [loop, probe] in
             Result { () throws(SocketError) in
-                let stream = try SerialPort.open(path: path, baudRate: baudRate, loop: loop)
+                let stream = try SerialPort.open(path: path, settings: SerialSettings(baudRate: baudRate), loop: loop)
                 stream.handler = probe
                 return LoopBox(stream)
             }

@@ -82,7 +82,7 @@ import Testing
                         stream?.close()
                         if stream == nil { probe.closed(nil) }
                         _ = try? SerialPort.open(path: "/dev/null", loop: loop)
-                        _ = try? SerialPort.open(path: path, baudRate: 12_345, loop: loop)
+                        _ = try? SerialPort.open(path: path, settings: SerialSettings(baudRate: 12_345), loop: loop)
                     }
                     await probe.wait(on: loop) { $0.isClosed }
                 }

@@ -12,7 +12,7 @@ import Testing
         var isSuspended: Bool { line.isSuspended }
         var data = ByteQueue()
 
-        init(baudRate: Int? = nil) { line = TelnetLine(baudRate: baudRate) }
+        init(baudRate: Int? = nil) { line = TelnetLine(settings: SerialSettings(baudRate: baudRate)) }
 
         var sent: [UInt8] {
             let bytes = line.outgoing.withSpan { span in span.indices.map { span[$0] } }
@@ -176,6 +176,8 @@ import Testing
     @Test func devicesAreNone() throws {
         let loop = EventLoop()
         #expect(try SerialServer("/dev/ttyUSB0", loop: loop) == nil)
-        #expect(throws: SocketError.notSupported) { try SerialServer("tcp://modem:4000", baudRate: 9_600, loop: loop) }
+        #expect(throws: SocketError.notSupported) {
+            try SerialServer("tcp://modem:4000", settings: SerialSettings(baudRate: 9_600), loop: loop)
+        }
     }
 }

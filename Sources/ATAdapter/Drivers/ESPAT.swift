@@ -44,7 +44,7 @@ final class ESPAT: ATDialect {
         case .resolve: "15!AT+CIPDOMAIN=$"
         case .poll: "5!AT+CIPRECVLEN?"
         case .signal: "5!AT+CWJAP?"
-        case .rest, .user, .service, .multiplex, .none: nil
+        case .rest, .user, .service, .rate, .multiplex, .none: nil
         }
     }
 
@@ -160,7 +160,8 @@ final class ESPAT: ATDialect {
         case 15:
             isOld = match[0] < 2
             hasReceiveType = match[0] > 3 || match[0] == 3 && match[1] > 2
-            return .ignored
+            // Who asks for it wants to see it.
+            return request.kind == .user ? .unknown : .ignored
         case 16...: return .ignored
         default: return .unknown
         }

@@ -6,24 +6,27 @@ extension Modem {
     /// A modem at the port `path`: a serial device, or a port of a serial server (`tcp://HOST:PORT`, `rfc2217://HOST:PORT`; see `SerialServer`).
     ///
     /// The port is opened again when it has vanished and come back, until ``detach()``. Throws if a device cannot be opened now, or if the name or the rate
-    /// is none; a server is waited for. Call it on `loop`.
+    /// is none; a server is waited for. `tcp://` has no rate. Call it on `loop`.
     public static func open(
         _ driver: ModemDriver = .espAT,
         path: String,
-        baudRate: Int? = nil,
+        settings: SerialSettings = SerialSettings(),
+        rate: ModemRate = .fixed,
         loop: EventLoop,
         configuration: ModemConfiguration = ModemConfiguration()
     ) throws(SocketError) -> Modem {
         let modem = Modem(driver, loop: loop, configuration: configuration)
+        guard rate == .fixed || !path.hasPrefix("tcp://") else { throw .notSupported }
         let port = try SerialLine(
             path,
-            baudRate: baudRate,
+            settings: settings,
             loop: loop,
             // It may have been detached, or given another line, meanwhile.
             isWanted: { modem.reopen != nil && modem.state == .down },
             attach: { modem.attach(to: $0) }
         )
         modem.reopen = { port.wait() }
+        if rate != .fixed || settings.hasFlowControl { modem.rateKeeper = RateKeeper(modem, port, rate) }
         do throws(SocketError) { try port.open() } catch {
             modem.reopen = nil
             throw error
@@ -39,16 +42,16 @@ extension Multiplexer {
     public static func open(
         _ driver: ModemDriver,
         path: String,
-        baudRate: Int? = nil,
+        settings: SerialSettings = SerialSettings(),
         loop: EventLoop,
         configuration: MultiplexerConfiguration = MultiplexerConfiguration()
     ) throws(SocketError) -> Multiplexer {
         var configuration = configuration
-        if let baudRate { configuration.baudRate = baudRate }
+        if let baudRate = settings.baudRate { configuration.baudRate = baudRate }
         let multiplexer = try Multiplexer(driver, loop: loop, configuration: configuration)
         let port = try SerialLine(
             path,
-            baudRate: baudRate,
+            settings: settings,
             loop: loop,
             isWanted: { multiplexer.reopen != nil && multiplexer.state == .down },
             attach: { multiplexer.attach(to: $0) }
@@ -63,11 +66,11 @@ extension Multiplexer {
 }
 
 /// Opens a port, again and again where it is not there, and gives it to its user.
-private final class SerialLine: ByteStreamHandler, TimerHandler {
+final class SerialLine: ByteStreamHandler, TimerHandler {
     private let path: String
-    private let baudRate: Int?
+    /// How the port is set up the next time.
+    var settings: SerialSettings
     private let loop: EventLoop
-    private let server: SerialServer?
     private let isWanted: () -> Bool
     private let attach: (any ByteStream) -> Void
     private let timer: Timer
@@ -75,30 +78,31 @@ private final class SerialLine: ByteStreamHandler, TimerHandler {
 
     init(
         _ path: String,
-        baudRate: Int?,
+        settings: SerialSettings,
         loop: EventLoop,
         isWanted: @escaping () -> Bool,
         attach: @escaping (any ByteStream) -> Void
     ) throws(SocketError) {
         self.path = path
-        self.baudRate = baudRate
+        self.settings = settings
         self.loop = loop
         self.isWanted = isWanted
         self.attach = attach
-        server = try SerialServer(path, baudRate: baudRate, loop: loop)
+        // A wrong name is told at once.
+        _ = try SerialServer(path, settings: settings, loop: loop)
         timer = Timer(on: loop)
     }
 
     func open() throws(SocketError) {
-        if let server {
+        if let server = try SerialServer(path, settings: settings, loop: loop) {
             stream = server.open(deadline: loop.now + .seconds(10), handler: self)
         } else {
-            attach(try SerialPort.open(path: path, baudRate: baudRate, loop: loop))
+            attach(try SerialPort.open(path: path, settings: settings, loop: loop))
         }
     }
 
     /// Opens it in a moment.
-    func wait() { timer.start(after: .milliseconds(500), handler: self) }
+    func wait(_ time: Duration = .milliseconds(500)) { timer.start(after: time, handler: self) }
 
     func timerFired(_ timer: Timer) {
         guard isWanted() else { return }

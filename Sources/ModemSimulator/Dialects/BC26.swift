@@ -30,7 +30,9 @@ final class BC26: Quectel {
             }
             hasHex = send == 1
             ok()
-        case ("+SM", .set): ok()
+        case ("+SM", .set):
+            worker.setSleep(command.text(0) == "UNLOCK")
+            ok()
         case ("+QRST", .set):
             ok()
             restartSoon()

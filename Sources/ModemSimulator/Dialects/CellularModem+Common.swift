@@ -11,10 +11,13 @@ extension CellularModem {
         case ("Z", _), ("&F", _):
             (echo, verbose, quiet, errorMode) = (true, true, false, defaultErrorMode)
             ok()
-        case ("&W", _), ("H", _), ("X", _), ("+IPR", .set), ("+IFC", .set), ("+CTZU", .set), ("+CTZR", .set),
-            ("+CGEREP", .set), ("+CSCLK", .set), ("+CPSMS", .set), ("+CEDRXS", .set), ("+CSCON", .set), ("+CMGF", .set),
-            ("+CNMI", .set):
+        case ("&W", _), ("H", _), ("X", _), ("+IFC", .set), ("+CTZU", .set), ("+CTZR", .set),
+            ("+CGEREP", .set), ("+CSCON", .set), ("+CMGF", .set), ("+CNMI", .set):
             ok()
+        case ("+IPR", .set): setNumber(command, 0...3_000_000) { worker.setRate($0 == 0 ? nil : $0) }
+        // By 1 it sleeps as the DTR line says, which is always low here.
+        case ("+CSCLK", .set): setNumber(command, 0...2) { worker.setSleep($0 == 2) }
+        case ("+CPSMS", _), ("+CEDRXS", _): executePowerSaving(command)
         case ("I", _):
             answer(identity.maker, identity.model, "Revision: \(identity.revision)")
         case ("+CGMI", .action), ("+GMI", .action): answer(identity.maker)
@@ -123,6 +126,35 @@ extension CellularModem {
         return min(max((varied + 113) / 2, 0), 31)
     }
 
+    // MARK: Sleep
+
+    /// Power saving and extended discontinuous reception (3GPP 27.007, 7.38 and 7.40): kept, and told as they were given.
+    private func executePowerSaving(_ command: ATCommand) {
+        let isPowerSaving = command.name == "+CPSMS"
+        switch command.form {
+        case .read:
+            let settings = powerSettings[command.name] ?? (isPowerSaving ? "0" : "")
+            settings.isEmpty ? ok() : answer("\(command.name)\(colon)\(settings)")
+        case .set:
+            guard let mode = command.number(0), 0...(isPowerSaving ? 1 : 3) ~= mode else { return error(50) }
+            let bits = command.parameters.dropFirst(isPowerSaving ? 3 : 2).map { $0.filter { $0 != "\"" } }
+            guard bits.allSatisfy({ $0.count == (isPowerSaving ? 8 : 4) && $0.allSatisfy { "01".contains($0) } }) else {
+                return error(50)
+            }
+            let quoted = bits.map { "\"\($0)\"" }.joined(separator: ",")
+            if mode == 0 || mode == 3 {
+                powerSettings[command.name] = nil
+            } else if isPowerSaving {
+                powerSettings[command.name] = "1,,,\(quoted)"
+            } else {
+                guard let technology = command.number(1), 1...5 ~= technology else { return error(50) }
+                powerSettings[command.name] = "\(technology),\(quoted)"
+            }
+            ok()
+        case .action, .test: error(50)
+        }
+    }
+
     // MARK: SIM
 
     private func answerPIN() {
@@ -169,13 +201,13 @@ extension CellularModem {
         return true
     }
 
-    /// The time of this machine, as the network would give it: `yy/MM/dd,hh:mm:ss+zz`, here in UTC.
+    /// The time of this machine, as the network would give it: `yy/MM/dd,hh:mm:ss+zz`, here two hours ahead of UTC.
     private static func clock() -> String {
-        var now = time(nil)
+        var now = time(nil) + 7_200
         var parts = tm()
         gmtime_r(&now, &parts)
         let numbers = [parts.tm_year % 100, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec]
         let digits = numbers.map { $0 < 10 ? "0\($0)" : "\($0)" }
-        return digits[..<3].joined(separator: "/") + "," + digits[3...].joined(separator: ":") + "+00"
+        return digits[..<3].joined(separator: "/") + "," + digits[3...].joined(separator: ":") + "+08"
     }
 }

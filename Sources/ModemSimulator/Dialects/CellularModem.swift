@@ -23,6 +23,8 @@ class CellularModem: CommandModem {
     /// The form of errors: plain, number, text.
     var errorMode: Int
     /// By command: which of its reports come unasked.
+    /// What `AT+CPSMS?` and `AT+CEDRXS?` show.
+    var powerSettings: [String: String] = [:]
     var registrationReports = ["+CREG": 0, "+CGREG": 0, "+CEREG": 0]
     var functionality = 1
     var contexts: [Int: [String]] = [:]

@@ -1,3 +1,5 @@
+internal import CLinux
+
 /// ESP-AT firmware: 1.7 on ESP8266, and 2.0 to 3.2.
 final class ESPAT: CommandModem {
     private static let linkCommands: Set = ["AT+CIPSTART", "AT+CIPSEND", "AT+CIPCLOSE", "AT+CIPRECVDATA"]
@@ -7,6 +9,7 @@ final class ESPAT: CommandModem {
     private var passive = false
     private var showsPeer = false
     private var hasJoined = true
+    private var hasTimeServer = false
     private var accessPoint = "apus"
     private lazy var tencent = TencentFirmware(self, .esp8266)
 
@@ -46,7 +49,11 @@ final class ESPAT: CommandModem {
         // A single link is not named.
         if !multiplex, Self.linkCommands.contains(name) { parameters.insert("0", at: 0) }
         switch (name, parameters.count) {
-        case ("AT", 0), ("AT+SYSMSG", _), ("AT+UART_CUR", _), ("AT+SLEEP", _): result("OK")
+        case ("AT", 0), ("AT+SYSMSG", _), ("AT+SLEEP", _): result("OK")
+        case ("AT+UART_CUR", 5):
+            guard let rate = Int(parameters[0]), 80...5_000_000 ~= rate else { return result("ERROR") }
+            result("OK")
+            worker.setRate(rate)
         case ("ATE0", 0), ("ATE1", 0):
             echo = line.hasSuffix("1")
             result("OK")
@@ -68,6 +75,10 @@ final class ESPAT: CommandModem {
             guard sockets.used.isEmpty else { return result("ERROR") }
             multiplex = parameters[0] == "1"
             result("OK")
+        case ("AT+CIPSNTPCFG", 1...):
+            hasTimeServer = parameters[0] == "1"
+            result("OK")
+        case ("AT+CIPSNTPTIME?", 0): inform("+CIPSNTPTIME:\(clock())")
         case ("AT+CIPMUX?", 0): inform("+CIPMUX:\(multiplex ? 1 : 0)")
         case ("AT+CIPDINFO", 1):
             showsPeer = parameters[0] == "1"
@@ -100,6 +111,16 @@ final class ESPAT: CommandModem {
             worker.count(\.unknownCommands)
             result("ERROR")
         }
+    }
+
+    /// The time of this machine in UTC, as `asctime` has it; without a time server that of a modem that has just started.
+    private func clock() -> String {
+        var now = hasTimeServer ? time(nil) : 0
+        var parts = tm()
+        gmtime_r(&now, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        let count = strftime(&text, text.count, "%a %b %d %H:%M:%S %Y", &parts)
+        return String(decoding: text[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private func result(_ text: String) { finish(Array("\r\n\(text)\r\n".utf8)) }

@@ -86,7 +86,8 @@ class Quectel: CellularModem {
         case ("+QISTATE", .set): answerStates(command.number(0) == 1 ? [command.number(1) ?? -1] : sockets.used)
         case ("+QIGETERROR", .action): answer("+QIGETERROR: \(lastReason.rawValue),\(lastReason.text)")
         case ("+QISDE", .set): setNumber(command, 0...1) { echoesPayload = $0 == 1 }
-        case ("+QICFG", .set), ("+QSCLK", .set): ok()
+        case ("+QICFG", .set): ok()
+        case ("+QSCLK", .set): setNumber(command, 0...2) { worker.setSleep($0 > 0) }
         case ("+QPOWD", _):
             ok()
             notice("POWERED DOWN")

@@ -24,6 +24,7 @@ final class UBlox: CellularModem {
             setNumber(command.withoutFirst, 0...1) { hasHex = $0 == 1 }
         case ("+UPSD", .set), ("+USOSEC", .set), ("+USECPRF", .set): ok()
         case ("+UPSDA", .set): activate(command)
+        case ("+UPSV", .set): setNumber(command, 0...4) { worker.setSleep($0 == 1) }
         case ("+UDNSRN", .set): resolve(command)
         case ("+USOCR", .set): create(command)
         case ("+USOCO", .set): connect(command)

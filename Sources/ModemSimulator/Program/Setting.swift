@@ -102,6 +102,16 @@ extension Setting {
                 return true
             },
             number("baud", \.baudRate, in: 0...10_000_000, "Hold the line to this rate; 0 is no limit."),
+            Setting(
+                name: "line-rate",
+                value: "N",
+                help: "The rate that it was set to; it finds out the host's unless given.",
+                expected: "bits per second"
+            ) {
+                guard let rate = Int($1), 300...4_000_000 ~= rate else { return false }
+                $0.lineRate = rate
+                return true
+            },
             number("signal", \.signal, in: -140...0, value: "DBM", "The signal strength; -52 unless given."),
             Setting(name: "pin", value: "DIGITS", help: "The PIN that the SIM wants.", expected: "4 to 8 digits") {
                 guard 4...8 ~= $1.count, $1.allSatisfy({ $0.isASCII && $0.isNumber }) else { return false }

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import SAL
 
 /// The modem's end of the serial line: a pseudo terminal, a TCP port that QEMU connects a UART to, or memory.
 ///
@@ -16,7 +17,9 @@ struct HostLine {
     private static let maximumPieces = 65_536
 
     let front: Front
-    private let baudRate: Int
+    private var baudRate: Int
+    /// The rate that the modem was set to; without one it finds out the host's.
+    private var ownRate: Int?
     private(set) var descriptor: Int32 = -1
     private var slave: Int32 = -1
     private var output: ArraySlice<(bytes: [UInt8], notBefore: Int64)> = []
@@ -32,6 +35,21 @@ struct HostLine {
     init(_ front: Front, baudRate: Int) {
         self.front = front
         self.baudRate = baudRate
+    }
+
+    /// The modem has been set to a rate, or to find out the host's.
+    mutating func setRate(_ rate: Int?) {
+        ownRate = rate
+        // A line that takes its time takes that of the new rate.
+        if let rate, baudRate > 0 { baudRate = rate }
+    }
+
+    /// At two rates each end hears nothing but noise.
+    private func heard(_ bytes: [UInt8]) -> [UInt8] {
+        guard case .pty = front, let ownRate, let rate = SerialSettings.baudRate(of: slave), rate != ownRate else {
+            return bytes
+        }
+        return bytes.map { $0 &* 167 ^ 0x5A | 0x80 }
     }
 
     var isOpen: Bool { if case .memory = front { true } else { descriptor >= 0 } }
@@ -108,7 +126,7 @@ struct HostLine {
         var chunk = [UInt8](repeating: 0, count: maximum)
         let count = CLinux.read(descriptor, &chunk, chunk.count)
         if count == 0, case .listener = front { return nil }
-        return Array(chunk[..<max(count, 0)])
+        return heard(Array(chunk[..<max(count, 0)]))
     }
 
     /// Queues `bytes`; what was queued before goes out before.
@@ -158,7 +176,7 @@ struct HostLine {
 
     private mutating func put(_ bytes: [UInt8]) -> Int {
         switch front {
-        case .pty: return CLinux.write(descriptor, bytes, bytes.count)
+        case .pty: return CLinux.write(descriptor, heard(bytes), bytes.count)
         // A host that is gone is no reason to end.
         case .listener: return send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
         case .memory:

@@ -50,6 +50,9 @@ final class Worker: @unchecked Sendable {
     private var uplinks: [Int: (Uplink.Event) -> Void] = [:]
     private var uplinkCount = 0
     private var deafUntil: Int64 = 0
+    /// After so long a silence, in nanoseconds, it sleeps, and loses what wakes it.
+    private var sleepsAfter: Int64?
+    private var lastTraffic: Int64 = 0
     private var bytesOut = 0
     private var occasions: [KeyPath<Faults, Int>: Int] = [:]
     private(set) var isStopping = false
@@ -76,6 +79,7 @@ final class Worker: @unchecked Sendable {
         line = HostLine(front, baudRate: configuration.baudRate)
         sockets = Sockets(count: configuration.dialect.linkCount, carrier: carrier)
         if let path = configuration.recording { recorder = try Recorder(path) }
+        line.setRate(configuration.lineRate)
         if case .pty = front { try openTerminal() }
     }
 
@@ -184,6 +188,8 @@ final class Worker: @unchecked Sendable {
         uplinks = [:]
         line.clear()
         input = []
+        sleepsAfter = nil
+        line.setRate(configuration.lineRate)
         endChannels()
         dialect.powerDown()
         dialect = makeDialect(channel: 1)
@@ -193,6 +199,12 @@ final class Worker: @unchecked Sendable {
 
     /// Neither hears nor answers for a while.
     func goDeaf(milliseconds: Int) { deafUntil = now + Int64(milliseconds) * 1_000_000 }
+
+    /// From now on the line has this rate, in bits per second, or that which the host has.
+    func setRate(_ rate: Int?) { afterOutput { [self] in line.setRate(rate) } }
+
+    /// From now on it may sleep after 5 s without a byte on the line, or may not.
+    func setSleep(_ isAllowed: Bool) { sleepsAfter = isAllowed ? 5_000_000_000 : nil }
 
     /// Neither hears nor answers any more.
     func powerOff() { deafUntil = .max }
@@ -209,6 +221,8 @@ final class Worker: @unchecked Sendable {
         guard !bytes.isEmpty else { return }
         shared.withLock { $0.statistics.bytesIn += bytes.count }
         recorder?.note(.host, bytes, at: now)
+        defer { lastTraffic = now }
+        if let sleepsAfter, now - lastTraffic >= sleepsAfter { return shared.withLock { $0.statistics.wakeUps += 1 } }
         input += bytes
     }
 
@@ -244,6 +258,7 @@ final class Worker: @unchecked Sendable {
     private func writeLine() {
         let bytes = line.write(at: now)
         guard !bytes.isEmpty else { return }
+        lastTraffic = now
         shared.withLock { $0.statistics.bytesOut += bytes.count }
         recorder?.note(.modem, bytes, at: now)
     }

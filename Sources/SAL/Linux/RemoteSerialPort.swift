@@ -33,11 +33,11 @@ final class RemoteSerialPort: ByteStream {
     private var incoming = ByteQueue()
     private var isWaiting = false
 
-    init(baudRate: Int?, loop: EventLoop, deadline: Duration, handler: any ByteStreamHandler) {
+    init(settings: SerialSettings, loop: EventLoop, deadline: Duration, handler: any ByteStreamHandler) {
         self.loop = loop
         self.deadline = deadline
         self.handler = handler
-        line = TelnetLine(baudRate: baudRate)
+        line = TelnetLine(settings: settings)
         timer = Timer(on: loop)
     }
 

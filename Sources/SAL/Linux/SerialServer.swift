@@ -11,22 +11,26 @@ public final class SerialServer: Network {
     /// Where the server is.
     public let endpoint: Endpoint
     private let isTelnet: Bool
-    private let baudRate: Int?
+    private let settings: SerialSettings
     private let network: LinuxNetwork
 
     /// The port of that name; `nil` if it is the name of something else, such as the path of a device.
     ///
-    /// `baudRate` is the line's, in bits per second; `nil` leaves it as the server has it. Throws `SocketError.nameNotFound` if host or port is missing
-    /// or wrong, and `.notSupported` if a rate is given for `tcp://`, which has no way to set it.
-    public init?(_ name: String, baudRate: Int? = nil, loop: EventLoop) throws(SocketError) {
+    /// Throws `SocketError.nameNotFound` if host or port is missing or wrong, and `.notSupported` if settings are given for `tcp://`, which has no way
+    /// to set them.
+    public init?(
+        _ name: String,
+        settings: SerialSettings = SerialSettings(),
+        loop: EventLoop
+    ) throws(SocketError) {
         let isTelnet = name.hasPrefix("rfc2217://")
         guard isTelnet || name.hasPrefix("tcp://") else { return nil }
         guard let endpoint = Self.endpoint(name.drop { $0 != "/" }.dropFirst(2)) else { throw .nameNotFound }
-        guard isTelnet || baudRate == nil else { throw .notSupported }
+        guard isTelnet || settings == SerialSettings() else { throw .notSupported }
         self.loop = loop
         self.endpoint = endpoint
         self.isTelnet = isTelnet
-        self.baudRate = baudRate
+        self.settings = settings
         var options = SocketOptions()
         // A server that loses its power does not say so.
         options.keepAlive = SocketOptions.KeepAlive(idleSeconds: 20, intervalSeconds: 5, count: 4)
@@ -61,7 +65,7 @@ public final class SerialServer: Network {
     /// does not know RFC 2217, and with `.other` if it does not set the rate that it was asked for.
     public func open(deadline: Duration, handler: any ByteStreamHandler) -> any ByteStream {
         guard isTelnet else { return network.connect(to: endpoint, deadline: deadline, handler: handler) }
-        let port = RemoteSerialPort(baudRate: baudRate, loop: loop, deadline: deadline, handler: handler)
+        let port = RemoteSerialPort(settings: settings, loop: loop, deadline: deadline, handler: handler)
         port.connect(to: endpoint, over: network)
         return port
     }

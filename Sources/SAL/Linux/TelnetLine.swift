@@ -49,7 +49,7 @@ struct TelnetLine: ~Copyable {
     private(set) var isSuspended = false
     /// The bytes to send.
     var outgoing = ByteQueue()
-    private let baudRate: Int?
+    private let settings: SerialSettings
     private var input = Input.data
     private var message: [UInt8] = []
     /// The settings that the server has not answered yet.
@@ -59,8 +59,8 @@ struct TelnetLine: ~Copyable {
     private static var maximumMessage: Int { 64 }
     private static var maximumAnswers: Int { 4_096 }
 
-    init(baudRate: Int?) {
-        self.baudRate = baudRate
+    init(settings: SerialSettings) {
+        self.settings = settings
         for option in [Code.binary, Code.noGoAhead] {
             say(Code.will, option)
             say(Code.do, option)
@@ -96,18 +96,18 @@ struct TelnetLine: ~Copyable {
         unanswered.append(command)
     }
 
-    /// Eight bits, no parity, one stop bit, no flow control, DTR and RTS on: as with a device of this machine.
+    /// Eight bits, no parity, one stop bit, DTR and RTS on: as with a device of this machine.
     private mutating func setUp() {
         guard state == .negotiating else { return }
         state = .settingUp
-        if let baudRate {
+        if let baudRate = settings.baudRate {
             let rate = UInt32(clamping: baudRate)
             set(Command.setRate, (0..<4).map { UInt8(truncatingIfNeeded: rate >> (24 - 8 * $0)) })
         }
         set(Command.setDataBits, [8])
         set(Command.setParity, [1])
         set(Command.setStopBits, [1])
-        for value in [1, 8, 11] as [UInt8] { set(Command.control, [value]) }
+        for value in [settings.hasFlowControl ? 3 : 1, 8, 11] as [UInt8] { set(Command.control, [value]) }
     }
 
     /// The server takes its time. What it has not answered may not be in its power, but the rate is what it was asked for.
@@ -184,7 +184,7 @@ struct TelnetLine: ~Copyable {
         }
         guard state == .settingUp, let index = unanswered.firstIndex(of: command) else { return }
         unanswered.remove(at: index)
-        if command == Command.setRate, let baudRate {
+        if command == Command.setRate, let baudRate = settings.baudRate {
             let rate = message.dropFirst(2).prefix(4).reduce(0) { $0 << 8 | Int($1) }
             if rate != baudRate { return state = .failed(.other(code: EINVAL)) }
         }
