@@ -331,7 +331,7 @@ struct ATEngine: ~Copyable {
             (payloadLink, payloadBytes) = (link, count ?? Self.maximumPayloadBytes)
             payloadSender = sender.flatMap { address(of: $0) }
             (isPayloadOfDigits, endsPayloadWithLine) = (true, count == nil)
-        case .malformed: payloadBytes = -1
+        case .malformed: (payloadLink, payloadBytes) = (ATHeader.ofNobody, -1)
         }
         guard payloadBytes >= 0, payloadBytes <= Self.maximumPayloadBytes else {
             isOverlong = !isLineOver

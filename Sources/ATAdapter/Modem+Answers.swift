@@ -14,6 +14,7 @@ extension Modem {
         case .prompt: sendPayload()
         case .finished(let error): finish(error)
         case .damaged where engine.payloadLink == ATHeader.ofService: service?.payloadEnded(isWhole: false)
+        case .damaged where engine.payloadLink == ATHeader.ofNobody: lostPayload()
         case .damaged:
             let socket = engine.payloadLink < 0 ? requestSocket : socket(at: engine.payloadLink)
             if let socket, socket.phase == .open { socket.end(.streamDamaged(code: 0)) }
@@ -24,6 +25,15 @@ extension Modem {
         case .resetting: deviceRestarted()
         case .needsHardwareReset: if handler?.resetModem() == true { deviceRestarted() }
         case .failed: change(to: .failed(.notResponding))
+        }
+    }
+
+    /// A payload that nobody can tell whose it was: that of the read in flight, or of any stream where they are pushed.
+    private func lostPayload() {
+        if request.kind == .read { return isReadDamaged = true }
+        if dialect.isPassive { return }
+        while let socket = firstSocket(where: { $0.phase == .open && !$0.isDatagram && !$0.isEnded }) {
+            socket.end(.streamDamaged(code: 0))
         }
     }
 

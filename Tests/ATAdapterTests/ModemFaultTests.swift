@@ -90,6 +90,18 @@ import Testing
         #expect(probe.error == nil)
     }
 
+    /// Whose bytes they were, nobody can tell: no stream goes on as if it had all of its own.
+    @Test func dataForNobodyThatCanBeToldEndsAllStreams() {
+        let bench = ModemBench()
+        bench.stream.answer = { $0.hasPrefix("AT+CIPRECV") ? "\r\nERROR\r\n" : nil }
+        let (_, first) = bench.connect()
+        let (_, second) = bench.connect()
+        #expect(bench.run { first.isOpen && second.isOpen })
+        bench.stream.say("\r\n+IPD,\u{8E},5:hello\r\n")
+        #expect(bench.run { first.isClosed && second.isClosed })
+        #expect(first.error == .streamDamaged(code: 0) && second.error == .streamDamaged(code: 0))
+    }
+
     @Test func dataForNumbersThatNobodyOpenedIsDropped() {
         let (bench, _, probe) = openBench()
         bench.stream.say("\r\n+IPD,3,9:3,CLOSED\r3,CLOSED\r\n+IPD,7,2:ab\r\n+IPD,3,5\r\n")
