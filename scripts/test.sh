@@ -28,11 +28,11 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     # Mosquitto cannot load a plugin that is built with a sanitizer: the broker gets the plain one.
     plugin=$(pwd)/.build/debug/libHubPlugin.so
 
-    # A module at once takes less in all, but one core: so both are built at the same time.
+    # At the same time, so that a core is not idle while the other one links.
     step "Build with both sanitizers"
-    swift build --build-tests --sanitize=thread --scratch-path .build/tsan -Xswiftc -whole-module-optimization > .build/tsan.log 2>&1 &
+    swift build --build-tests --sanitize=thread --scratch-path .build/tsan > .build/tsan.log 2>&1 &
     thread=$!
-    swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -whole-module-optimization -Xswiftc -use-ld=lld
+    swift build --build-tests --sanitize=address --scratch-path .build/asan -Xswiftc -use-ld=lld
     wait $thread || { cat .build/tsan.log; exit 1; }
 
     # Of what one thread does for long, without a C library, they have nothing to say.
@@ -42,12 +42,11 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     step "Tests under both sanitizers"
     under_thread_sanitizer() {
         APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
-            swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan \
-            -Xswiftc -whole-module-optimization --skip "FirmwareTests|$single"
+            swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip "FirmwareTests|$single"
     }
     under_address_sanitizer() {
         asan=(swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest
-            -Xswiftc -whole-module-optimization -Xswiftc -use-ld=lld)
+            -Xswiftc -use-ld=lld)
         # Of the modules by themselves nothing may be left at the end. A device that is cut off in the middle may leave its last objects.
         # What is freed is soon used again, so that tests of what is left can look at the size of the process.
         ASAN_OPTIONS="detect_leaks=1:quarantine_size_mb=2" "${asan[@]}" \
