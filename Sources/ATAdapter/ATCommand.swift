@@ -35,7 +35,7 @@ struct ATCommand {
 extension ATCommand {
     /// A command from its template: the seconds for its answer, how it ends, and the line.
     ///
-    /// How it ends: `=` with a line of its own, `+` with `OK` and one, `*` with `OK` and later a notice of the link, and else with `OK`; with
+    /// How it ends: `=` with a line of its own, `+` with `OK` and one, `*` with `OK` and later a notice of the link, `>` with a prompt, and else with `OK`; with
     /// `?` its failure does not matter. In the line `#` stands for the link, `%` for the count, `^` for the local port, `$` for the host in quotes and `~`
     /// without, `@` for the port, and `&` with a letter for a text of the configuration in quotes: the name (`w`) and the
     /// password (`k`) of a wireless network, `a` the access point name, `u` the user and `p` the password for it, `n` the PIN; `&t` is
@@ -63,6 +63,7 @@ extension ATCommand {
             case UInt8(ascii: "="): ending = .notice
             case UInt8(ascii: "+"): ending = .both
             case UInt8(ascii: "*"): isDeferred = true
+            case UInt8(ascii: ">"): payloadBytes = 1
             default: break
             }
             position += 1

@@ -20,6 +20,8 @@ struct ATRequest {
         case service
         /// The rate of the serial line is changed.
         case rate
+        /// A step of those that make the line a pipe, and of those that lead back.
+        case transparent, leave
         /// The multiplexer begins; the link is its option, the count that of the most bytes in a frame, the port the number of the line's rate.
         case multiplex
     }
@@ -106,6 +108,15 @@ struct ATSender {
     let port: Int
 }
 
+/// How a modem's line becomes a pipe, and a line for commands again.
+struct ATTransparency {
+    /// How long the line is silent before and behind the escape, in milliseconds.
+    var silenceBefore = 1_000
+    var silenceBehind = 1_000
+    /// Whether the modem says `NO CARRIER` when the peer has closed, and hears commands then.
+    var tellsEnd = true
+}
+
 /// How the bring-up goes on after one of its steps.
 enum ATOutcome {
     case next
@@ -173,6 +184,8 @@ protocol ATDialect: AnyObject {
     var traits: ATTraits { get }
     /// Whether the modem keeps what it receives until it is read.
     var isPassive: Bool { get }
+    /// How the line becomes a pipe, where that is possible.
+    var transparency: ATTransparency? { get }
 
     /// The template of a request's command (see ``ATCommand/init(template:request:host:port:escaping:configuration:)``), or `nil` where there
     /// is no such command, or no such step any more. An empty one skips a step of the bring-up.

@@ -172,6 +172,13 @@ struct ATEngine: ~Copyable {
         }
     }
 
+    /// What comes from now on is no answer, and nothing more of the command is waited for.
+    mutating func beginData() {
+        forgetInput()
+        phase = .idle
+        deadline = Self.never
+    }
+
     mutating func wait(_ milliseconds: Int) { deadline = now + .milliseconds(milliseconds) }
 
     /// Takes the time for what follows; returns whether ``deadline`` has passed.

@@ -48,6 +48,11 @@ extension Modem {
     private func sendPayload() {
         let now = loop.now
         if request.kind == .service { return sendServicePayload() }
+        if request.kind == .transparent {
+            request.kind = .none
+            pipe?.prompted()
+            return
+        }
         guard let socket = requestSocket else { return }
         let count = request.count
         if socket.isEnded {
@@ -231,6 +236,7 @@ extension Modem {
         case .attach: attachStepEnded(request.step, error)
         case .user: finishUserCommand(error.map { .failure($0) } ?? .success(answer))
         case .service: service?.commandEnded(error)
+        case .transparent, .leave: pipe?.commandEnded(error)
         case .poll: isPolling = false
         case .signal, .rest, .multiplex, .none: break
         case .rate:
@@ -268,7 +274,7 @@ extension Modem {
             } else if socket.address == nil {
                 socket.end(.nameNotFound)
             }
-        case .poll, .signal, .rest, .attach, .user, .service, .rate, .multiplex, .none: break
+        case .poll, .signal, .rest, .attach, .user, .service, .rate, .transparent, .leave, .multiplex, .none: break
         }
     }
 

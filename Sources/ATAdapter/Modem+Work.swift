@@ -50,6 +50,7 @@ extension Modem {
 
     /// Ends the sockets that have a link; those that wait for one go on waiting.
     func endAllSockets(_ error: SocketError) {
+        pipe?.lineEnded(error)
         while let socket = firstSocket(where: { $0.phase != .waiting && $0.phase != .gone }) {
             socket.end(error)
             socket.phase = .gone
@@ -94,6 +95,10 @@ extension Modem {
             attachStep = -1
             attachFailures = 0
             change(to: .attached)
+        }
+        if let pipe {
+            _ = pipe.takeTurn()
+            return
         }
         if let socket = firstSocket(where: { $0.phase == .closing }) {
             _ = start(ATRequest(kind: .close), socket)
@@ -251,6 +256,21 @@ extension Modem {
 
     func template(for request: ATRequest) -> StaticString? {
         request.kind == .rest ? "2!AT" : dialect.template(for: request, configuration)
+    }
+
+    /// Starts a command of a ``pipe``; returns whether the dialect has one.
+    func start(_ request: ATRequest, _ endpoint: Endpoint) -> Bool {
+        guard let template = template(for: request) else { return false }
+        let command = ATCommand(
+            template: template,
+            request: request,
+            host: endpoint.host,
+            port: endpoint.port,
+            escaping: traits.hasEscapes,
+            configuration: configuration
+        )
+        start(request, nil, command)
+        return true
     }
 
     /// Starts a command; returns whether the dialect has one.

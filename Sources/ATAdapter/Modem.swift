@@ -33,6 +33,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public var handler: (any ModemHandler)?
     /// What its firmware does beside sockets; kept alive while it is set.
     var service: (any ModemService)?
+    /// Who has the serial line to itself.
+    var pipe: (any ModemPipe)?
     /// Tries to get a new serial line after the end of one.
     var reopen: (() -> Void)?
     private let turnEnd: EndOfTurn
@@ -266,9 +268,12 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         var position = 0
         let now = loop.now
         lastActivity = now
-        while let event = engine.receive(bytes, from: &position, at: now) { handle(event, in: bytes) }
+        while pipe?.isOpen != true, let event = engine.receive(bytes, from: &position, at: now) {
+            handle(event, in: bytes)
+        }
         askForEndOfTurn()
-        return bytes.count
+        guard let pipe, pipe.isOpen, position < bytes.count else { return bytes.count }
+        return position + pipe.received(bytes.extracting(droppingFirst: position))
     }
 
     /// Does nothing: part of `ByteStreamHandler`.
@@ -301,6 +306,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     // MARK: Turns
 
+    func resumeSerial() { serial?.resumeReceiving() }
+
     func askForEndOfTurn() { turnEnd.request(self) }
 
     /// Acts on deadlines that have passed: part of `TimerHandler`.
@@ -329,9 +336,17 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             if socket.phase == .open, socket.resends > 0, !isDue(socket.resendsAt) { startTimer(at: socket.resendsAt) }
             previous = socket
         }
-        guard serial != nil else { return }
+        if let pipe {
+            pipe.settle()
+            startTimer(at: pipe.deadline)
+        }
+        guard let serial else { return }
         startNext()
         flush()
+        if let pipe, pipe.isOpen {
+            pipe.pass(to: serial)
+            startTimer(at: pipe.deadline)
+        }
         startTimer(at: engine.deadline)
         // What is due already waits for the command in flight.
         if !isDue(pollsAt) { startTimer(at: pollsAt) }
@@ -357,6 +372,7 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     /// What a socket waits for that waits for a link.
     private var lack: SocketError {
         if attachStep >= 0 { return .noNetwork }
+        if pipe != nil { return .tooManySockets(code: 0) }
         for link in traits.links where socket(at: link) == nil { return .timedOut }
         return .tooManySockets(code: 0)
     }

@@ -157,7 +157,7 @@ import Testing
         host.send("AT+CCLK?\r")
         let clock = host.read(upTo: "OK\r\n")
         #expect(
-            clock.wholeMatch(of: #/\r\n\+CCLK: "\d\d/[01]\d/[0-3]\d,[0-2]\d:[0-5]\d:[0-6]\d\+00"\r\n\r\nOK\r\n/#)
+            clock.wholeMatch(of: #/\r\n\+CCLK: "\d\d/[01]\d/[0-3]\d,[0-2]\d:[0-5]\d:[0-6]\d\+08"\r\n\r\nOK\r\n/#)
                 != nil,
             "\(clock)"
         )

@@ -133,7 +133,10 @@ import Testing
         try host.expect("AT+QIGETERROR", "\r\n+QIGETERROR: 552,invalid parameters\r\n\r\nOK\r\n")
         try host.expect("AT+QISEND=0,1461", "\r\nERROR\r\n")
         try host.expect("AT+QIRD=0,1501", "\r\nERROR\r\n")
+        // Data mode is of one link alone.
         try host.expect("AT+QIOPEN=1,0,\"TCP\",\"127.0.0.1\",\(peer.port),0,2", "\r\nERROR\r\n")
+        try host.expect("AT+QIGETERROR", "\r\n+QIGETERROR: 572,operation not allowed\r\n\r\nOK\r\n")
+        try host.expect("AT+QIOPEN=1,0,\"TCP\",\"127.0.0.1\",\(peer.port),0,3", "\r\nERROR\r\n")
         try host.expect("AT+QIGETERROR", "\r\n+QIGETERROR: 555,operation not supported\r\n\r\nOK\r\n")
         #expect(host.modem.statistics.linksOpened == 12)
     }

@@ -18,6 +18,7 @@ final class BC26: Quectel {
     }
 
     override var isPassive: Bool { false }
+    override var transparency: ATTransparency? { nil }
 
     override func command(_ request: ATRequest) -> StaticString? {
         switch request.kind {

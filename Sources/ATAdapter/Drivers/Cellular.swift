@@ -6,6 +6,7 @@ internal import SAL
 class Cellular: ATDialect {
     final let traits: ATTraits
     var isPassive: Bool { true }
+    var transparency: ATTransparency? { nil }
 
     init(_ traits: ATTraits) { self.traits = traits }
 

@@ -44,9 +44,35 @@ final class ESPAT: ATDialect {
         case .resolve: "15!AT+CIPDOMAIN=$"
         case .poll: "5!AT+CIPRECVLEN?"
         case .signal: "5!AT+CWJAP?"
+        case .transparent: transparentStep(request.step)
+        case .leave: leaveStep(request.step)
         case .rest, .user, .service, .rate, .multiplex, .none: nil
         }
     }
+
+    /// Passthrough mode: of one link, and not with passive reception.
+    private func transparentStep(_ step: Int) -> StaticString? {
+        switch step {
+        case 0: hasReceiveType ? "5?AT+CIPRECVTYPE=5,0" : "5?AT+CIPRECVMODE=0"
+        case 1: "5!AT+CIPMUX=0"
+        case 2: "75!AT+CIPSTART=\"TCP\",$,@"
+        case 3: "5!AT+CIPMODE=1"
+        case 4: "5>AT+CIPSEND"
+        default: nil
+        }
+    }
+
+    private func leaveStep(_ step: Int) -> StaticString? {
+        switch step {
+        case 0: "5?AT+CIPMODE=0"
+        case 1: "10?AT+CIPCLOSE"
+        case 2: "5?AT+CIPMUX=1"
+        case 3 where isPassive: hasReceiveType ? "5?AT+CIPRECVTYPE=5,1" : "5?AT+CIPRECVMODE=1"
+        default: nil
+        }
+    }
+
+    var transparency: ATTransparency? { ATTransparency(silenceBefore: 20, tellsEnd: false) }
 
     private static let joinStep = 3
     private static let receptionStep = 8

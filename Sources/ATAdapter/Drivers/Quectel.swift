@@ -29,6 +29,9 @@ class Quectel: Cellular {
         case .close: "15!AT+QICLOSE=#"
         case .resolve: resolving()
         case .poll: "5?AT+QISTATE=1,#"
+        case .transparent where request.step == 0: "10?AT+QICLOSE=0"
+        case .transparent where request.step == 1: "150=AT+QIOPEN=1,0,\"TCP\",$,@,0,2"
+        case .leave where request.step == 0: "15?AT+QICLOSE=0"
         default: nil
         }
     }
@@ -102,7 +105,12 @@ class Quectel: Cellular {
         +QI*
         +QUSIM:#
         APP RDY
+        NO CARRIER
+        CONNECT
+        CONNECT #
         """
+
+    override var transparency: ATTransparency? { ATTransparency() }
 
     override func familyNotice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice {
         let match = ATMatch(line, in: Self.notices)
@@ -125,6 +133,7 @@ class Quectel: Cellular {
             return .ignored
         // 4 is closing.
         case 10: return match[3] == 4 ? .closed(link: match[0]) : .ignored
+        case 15, 16: return request.kind == .transparent ? .done : .unknown
         case 9...: return .ignored
         default: return .unknown
         }

@@ -22,6 +22,7 @@ final class TencentFirmware: ATDialect {
 
     var traits: ATTraits { family.traits }
     var isPassive: Bool { family.isPassive }
+    var transparency: ATTransparency? { family.transparency }
     var tencent: TencentTraits? { commands }
 
     func template(for request: ATRequest, _ configuration: ModemConfiguration) -> StaticString? {

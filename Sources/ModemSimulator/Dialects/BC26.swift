@@ -17,6 +17,7 @@ final class BC26: Quectel {
     override var linesBeforeSendResult: [String] { ["OK"] }
     override var linesAfterClose: [String] { ["CLOSE OK"] }
     override var carriesHex: Bool { hasHex }
+    override var hasDataMode: Bool { false }
 
     override func attached() { notice("+IP: \(Self.address)") }
 

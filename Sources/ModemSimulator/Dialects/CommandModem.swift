@@ -16,12 +16,14 @@ class CommandModem: Dialect {
     var channel = 1
     var echo = true
     /// A command is under way.
-    private(set) var isExecuting = false
+    fileprivate(set) var isExecuting = false
     private var payload: (count: Int, bytes: [UInt8], body: ([UInt8]) -> Void)?
     /// Whether what there is of a payload ends it early, and how often one was asked for.
     private var endsPayload: ([UInt8]) -> Bool = { _ in false }
     private var payloadSerial = 0
     private var isDown = false
+    /// The link that the line carries the data of.
+    var dataMode: DataMode?
     /// Who waits for the opening of a link.
     private var openings: [Int: (serial: Int, body: (Bool) -> Void)] = [:]
 
@@ -64,6 +66,8 @@ class CommandModem: Dialect {
     func cutLink(_ link: Int, hasNotice: Bool) {}
     func loseContext() {}
     func loseMQTT(hasNotice: Bool) {}
+    /// The peer of a link has closed it whose data the line carries; returns whether the host is told.
+    func tellsEndOfData(_ link: Int) -> Bool { true }
     /// Whether what is not for a link has a way to the network.
     var hasNetwork: Bool { false }
 
@@ -71,6 +75,7 @@ class CommandModem: Dialect {
 
     func receive(_ input: inout [UInt8]) {
         while !input.isEmpty, !isDown {
+            if dataMode != nil { return takeData(&input) }
             if payload != nil {
                 guard takePayload(&input) else { return }
             } else if isExecuting, faults.overlap == .queue {
@@ -303,6 +308,7 @@ class CommandModem: Dialect {
     }
 
     func serve(_ link: Int) {
+        if dataMode?.link == link { return passData(link) }
         if case .opening = sockets[link]?.state { lookAtOpening(link) }
         guard let state = sockets[link], openings[link]?.serial != state.serial else { return }
         if !state.buffer.isEmpty { dataWaits(link) }

@@ -8,6 +8,7 @@ final class ESPAT: CommandModem {
     private var multiplex = false
     private var passive = false
     private var showsPeer = false
+    private var isTransparent = false
     private var hasJoined = true
     private var hasTimeServer = false
     private var accessPoint = "apus"
@@ -86,6 +87,16 @@ final class ESPAT: CommandModem {
         case ("AT+CIPRECVMODE", 1):
             passive = parameters[0] == "1"
             result("OK")
+        case ("AT+CIPMODE", 1):
+            // Passthrough is of one link, and not with passive reception.
+            guard parameters[0] == "0" || !multiplex && !passive else { return result("ERROR") }
+            isTransparent = parameters[0] == "1"
+            result("OK")
+        case ("AT+CIPSEND", 1) where isTransparent:
+            guard sockets[0]?.isOpen == true else { return fail("link is not valid") }
+            result("OK")
+            say("\r\n>")
+            beginData(0, silenceMilliseconds: 20)
         case ("AT+CIPSTART", 4...): openLink(parameters)
         case ("AT+CIPSEND", 2...): startSend(parameters)
         case ("AT+CIPCLOSE", 1): closeByHost(parameters[0])
@@ -219,6 +230,9 @@ final class ESPAT: CommandModem {
     }
 
     // MARK: Data
+
+    /// It would connect again by itself.
+    override func tellsEndOfData(_ link: Int) -> Bool { false }
 
     private func startSend(_ parameters: [String]) {
         guard let link = Int(parameters[0]), let count = Int(parameters[1]), count > 0, count <= maximumSend

@@ -1,7 +1,7 @@
 /// Quectel EC20, EC200, EG91, BG96: numbered sockets with buffers, or with pushed data; all notices are called `+QIURC`.
 class Quectel: CellularModem {
     /// How data is received on a socket, as `AT+QIOPEN` names it.
-    private enum Access { static let buffer = 0, push = 1 }
+    private enum Access { static let buffer = 0, push = 1, transparent = 2 }
 
     /// The reasons of `AT+QIGETERROR`.
     enum Reason: Int {
@@ -137,8 +137,9 @@ class Quectel: CellularModem {
             let localPort = UInt16(command.text(5) ?? "0"), port > 0 || type == "UDP SERVICE"
         else { return fail(.invalidParameters) }
         let access = command.number(6) ?? Access.buffer
-        guard types.contains(type), access == Access.buffer || access == Access.push else { return fail(.notSupported) }
+        guard types.contains(type), 0...(hasDataMode ? 2 : 1) ~= access else { return fail(.notSupported) }
         guard isContextActive else { return fail(.contextFailed) }
+        if access == Access.transparent { return openTransparent(id, type, host, port) }
         ok()
         guard sockets[id] == nil else { return tellOpen(id, .alreadyUsed) }
         guard hasRoomForLink else { return tellOpen(id, .socketFailed) }
@@ -155,6 +156,25 @@ class Quectel: CellularModem {
             tellOpen(id, isOpen ? .success : .connectFailed)
         }
         sockets[id]?.accessMode = access
+    }
+
+    /// Whether a link can have the line to itself.
+    var hasDataMode: Bool { true }
+
+    /// The one link whose data the line carries.
+    private func openTransparent(_ id: Int, _ type: String, _ host: String, _ port: UInt16) {
+        guard type == "TCP", sockets.used.isEmpty else { return fail(.notAllowed) }
+        worker.resolve(host) { [self] addresses in
+            guard let address = addresses.first else { return fail(.nameUnknown) }
+            open(id, isStream: true, to: Peer(address: address, port: port).host, port: port) { [self] isOpen in
+                guard isOpen else {
+                    sockets.close(id)
+                    return fail(.connectFailed)
+                }
+                finish(Array("\r\nCONNECT\r\n".utf8))
+                beginData(id, silenceMilliseconds: 900)
+            }
+        }
     }
 
     private func tellOpen(_ id: Int, _ reason: Reason) {
