@@ -108,6 +108,7 @@ struct ATSender {
     let port: Int
 }
 
+#if !hasFeature(Embedded)
 /// How a modem's line becomes a pipe, and a line for commands again.
 struct ATTransparency {
     /// How long the line is silent before and behind the escape, in milliseconds.
@@ -116,6 +117,7 @@ struct ATTransparency {
     /// Whether the modem says `NO CARRIER` when the peer has closed, and hears commands then.
     var tellsEnd = true
 }
+#endif
 
 /// How the bring-up goes on after one of its steps.
 enum ATOutcome {
@@ -184,8 +186,6 @@ protocol ATDialect: AnyObject {
     var traits: ATTraits { get }
     /// Whether the modem keeps what it receives until it is read.
     var isPassive: Bool { get }
-    /// How the line becomes a pipe, where that is possible.
-    var transparency: ATTransparency? { get }
 
     /// The template of a request's command (see ``ATCommand/init(template:request:host:port:escaping:configuration:)``), or `nil` where there
     /// is no such command, or no such step any more. An empty one skips a step of the bring-up.
@@ -201,6 +201,8 @@ protocol ATDialect: AnyObject {
     /// How the firmware's MQTT is talked to, where it has it: see ``ModemMQTT``.
     var tencent: TencentTraits? { get }
     #if !hasFeature(Embedded)
+    /// How the line becomes a pipe, where that is possible.
+    var transparency: ATTransparency? { get }
     /// The step of the bring-up from which on the modem is registered; none, where that is no step.
     var registeredStep: Int { get }
     #endif

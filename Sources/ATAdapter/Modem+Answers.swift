@@ -48,11 +48,13 @@ extension Modem {
     private func sendPayload() {
         let now = loop.now
         if request.kind == .service { return sendServicePayload() }
+        #if !hasFeature(Embedded)
         if request.kind == .transparent {
             request.kind = .none
             pipe?.prompted()
             return
         }
+        #endif
         guard let socket = requestSocket else { return }
         let count = request.count
         if socket.isEnded {
@@ -236,7 +238,10 @@ extension Modem {
         case .attach: attachStepEnded(request.step, error)
         case .user: finishUserCommand(error.map { .failure($0) } ?? .success(answer))
         case .service: service?.commandEnded(error)
-        case .transparent, .leave: pipe?.commandEnded(error)
+        case .transparent, .leave:
+            #if !hasFeature(Embedded)
+            pipe?.commandEnded(error)
+            #endif
         case .poll: isPolling = false
         case .signal, .rest, .multiplex, .none: break
         case .rate:

@@ -50,7 +50,9 @@ extension Modem {
 
     /// Ends the sockets that have a link; those that wait for one go on waiting.
     func endAllSockets(_ error: SocketError) {
+        #if !hasFeature(Embedded)
         pipe?.lineEnded(error)
+        #endif
         while let socket = firstSocket(where: { $0.phase != .waiting && $0.phase != .gone }) {
             socket.end(error)
             socket.phase = .gone
@@ -96,10 +98,12 @@ extension Modem {
             attachFailures = 0
             change(to: .attached)
         }
+        #if !hasFeature(Embedded)
         if let pipe {
             _ = pipe.takeTurn()
             return
         }
+        #endif
         if let socket = firstSocket(where: { $0.phase == .closing }) {
             _ = start(ATRequest(kind: .close), socket)
             return
@@ -258,6 +262,7 @@ extension Modem {
         request.kind == .rest ? "2!AT" : dialect.template(for: request, configuration)
     }
 
+    #if !hasFeature(Embedded)
     /// Starts a command of a ``pipe``; returns whether the dialect has one.
     func start(_ request: ATRequest, _ endpoint: Endpoint) -> Bool {
         guard let template = template(for: request) else { return false }
@@ -272,6 +277,7 @@ extension Modem {
         start(request, nil, command)
         return true
     }
+    #endif
 
     /// Starts a command; returns whether the dialect has one.
     private func start(_ request: ATRequest, _ socket: ModemSocket?) -> Bool {

@@ -33,8 +33,6 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     public var handler: (any ModemHandler)?
     /// What its firmware does beside sockets; kept alive while it is set.
     var service: (any ModemService)?
-    /// Who has the serial line to itself.
-    var pipe: (any ModemPipe)?
     /// Tries to get a new serial line after the end of one.
     var reopen: (() -> Void)?
     private let turnEnd: EndOfTurn
@@ -87,6 +85,8 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     var rateKeeper: RateKeeper?
     #endif
     #if !hasFeature(Embedded)
+    /// Who has the serial line to itself.
+    var pipe: TransparentStream?
     var linkReaders = ModemLinkReaders()
     /// Is told the lines that go to the modem and come from it, without payloads and secrets; called on ``loop``.
     public var trace: ((ModemTraceLine) -> Void)?
@@ -268,12 +268,14 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
         var position = 0
         let now = loop.now
         lastActivity = now
-        while pipe?.isOpen != true, let event = engine.receive(bytes, from: &position, at: now) {
-            handle(event, in: bytes)
-        }
+        while !isPipe, let event = engine.receive(bytes, from: &position, at: now) { handle(event, in: bytes) }
         askForEndOfTurn()
-        guard let pipe, pipe.isOpen, position < bytes.count else { return bytes.count }
-        return position + pipe.received(bytes.extracting(droppingFirst: position))
+        #if !hasFeature(Embedded)
+        if let pipe, isPipe, position < bytes.count {
+            return position + pipe.received(bytes.extracting(droppingFirst: position))
+        }
+        #endif
+        return bytes.count
     }
 
     /// Does nothing: part of `ByteStreamHandler`.
@@ -306,7 +308,18 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
 
     // MARK: Turns
 
+    /// Whether bytes of the line are no answers.
+    private var isPipe: Bool {
+        #if hasFeature(Embedded)
+        false
+        #else
+        pipe?.isOpen == true
+        #endif
+    }
+
+    #if !hasFeature(Embedded)
     func resumeSerial() { serial?.resumeReceiving() }
+    #endif
 
     func askForEndOfTurn() { turnEnd.request(self) }
 
@@ -336,17 +349,21 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
             if socket.phase == .open, socket.resends > 0, !isDue(socket.resendsAt) { startTimer(at: socket.resendsAt) }
             previous = socket
         }
+        #if !hasFeature(Embedded)
         if let pipe {
             pipe.settle()
             startTimer(at: pipe.deadline)
         }
+        #endif
         guard let serial else { return }
         startNext()
         flush()
-        if let pipe, pipe.isOpen {
+        #if !hasFeature(Embedded)
+        if let pipe, isPipe {
             pipe.pass(to: serial)
             startTimer(at: pipe.deadline)
         }
+        #endif
         startTimer(at: engine.deadline)
         // What is due already waits for the command in flight.
         if !isDue(pollsAt) { startTimer(at: pollsAt) }
@@ -372,7 +389,9 @@ public final class Modem: Network, DatagramNetwork, ByteStreamHandler, TimerHand
     /// What a socket waits for that waits for a link.
     private var lack: SocketError {
         if attachStep >= 0 { return .noNetwork }
+        #if !hasFeature(Embedded)
         if pipe != nil { return .tooManySockets(code: 0) }
+        #endif
         for link in traits.links where socket(at: link) == nil { return .timedOut }
         return .tooManySockets(code: 0)
     }

@@ -18,7 +18,9 @@ final class BC26: Quectel {
     }
 
     override var isPassive: Bool { false }
+    #if !hasFeature(Embedded)
     override var transparency: ATTransparency? { nil }
+    #endif
 
     override func command(_ request: ATRequest) -> StaticString? {
         switch request.kind {

@@ -6,7 +6,9 @@ internal import SAL
 class Cellular: ATDialect {
     final let traits: ATTraits
     var isPassive: Bool { true }
+    #if !hasFeature(Embedded)
     var transparency: ATTransparency? { nil }
+    #endif
 
     init(_ traits: ATTraits) { self.traits = traits }
 

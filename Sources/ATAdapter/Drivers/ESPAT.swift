@@ -44,12 +44,15 @@ final class ESPAT: ATDialect {
         case .resolve: "15!AT+CIPDOMAIN=$"
         case .poll: "5!AT+CIPRECVLEN?"
         case .signal: "5!AT+CWJAP?"
+        #if !hasFeature(Embedded)
         case .transparent: transparentStep(request.step)
         case .leave: leaveStep(request.step)
-        case .rest, .user, .service, .rate, .multiplex, .none: nil
+        #endif
+        default: nil
         }
     }
 
+    #if !hasFeature(Embedded)
     /// Passthrough mode: of one link, and not with passive reception.
     private func transparentStep(_ step: Int) -> StaticString? {
         switch step {
@@ -73,6 +76,7 @@ final class ESPAT: ATDialect {
     }
 
     var transparency: ATTransparency? { ATTransparency(silenceBefore: 20, tellsEnd: false) }
+    #endif
 
     private static let joinStep = 3
     private static let receptionStep = 8

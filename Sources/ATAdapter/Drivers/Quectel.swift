@@ -29,9 +29,11 @@ class Quectel: Cellular {
         case .close: "15!AT+QICLOSE=#"
         case .resolve: resolving()
         case .poll: "5?AT+QISTATE=1,#"
+        #if !hasFeature(Embedded)
         case .transparent where request.step == 0: "10?AT+QICLOSE=0"
         case .transparent where request.step == 1: "150=AT+QIOPEN=1,0,\"TCP\",$,@,0,2"
         case .leave where request.step == 0: "15?AT+QICLOSE=0"
+        #endif
         default: nil
         }
     }
@@ -110,7 +112,9 @@ class Quectel: Cellular {
         CONNECT #
         """
 
+    #if !hasFeature(Embedded)
     override var transparency: ATTransparency? { ATTransparency() }
+    #endif
 
     override func familyNotice(_ line: Span<UInt8>, during request: ATRequest) -> ATNotice {
         let match = ATMatch(line, in: Self.notices)

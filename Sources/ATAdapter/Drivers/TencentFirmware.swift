@@ -22,7 +22,9 @@ final class TencentFirmware: ATDialect {
 
     var traits: ATTraits { family.traits }
     var isPassive: Bool { family.isPassive }
+    #if !hasFeature(Embedded)
     var transparency: ATTransparency? { family.transparency }
+    #endif
     var tencent: TencentTraits? { commands }
 
     func template(for request: ATRequest, _ configuration: ModemConfiguration) -> StaticString? {

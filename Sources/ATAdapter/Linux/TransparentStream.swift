@@ -1,8 +1,9 @@
+#if !hasFeature(Embedded)
 internal import Kernel
 public import SAL
 
 /// A TCP connection that has the serial line to itself.
-final class TransparentStream: ByteStream, ModemPipe, EndOfTurnHandler {
+final class TransparentStream: ByteStream, EndOfTurnHandler {
     private enum Phase {
         /// The modem is not attached yet, or has other work.
         case waiting
@@ -81,7 +82,7 @@ final class TransparentStream: ByteStream, ModemPipe, EndOfTurnHandler {
 
     func endOfTurn() { settle() }
 
-    // MARK: ModemPipe
+    // MARK: What the modem tells
 
     var isOpen: Bool {
         switch phase {
@@ -92,10 +93,11 @@ final class TransparentStream: ByteStream, ModemPipe, EndOfTurnHandler {
 
     var deadline: Duration {
         switch phase {
-        case .waiting, .opening: openDeadline
+        case .waiting: openDeadline
         case .open: min(heldUntil, resumesAt)
         case .escaping(let time, _): time
-        case .leaving, .gone: ATEngine.never
+        // Each command has its own time.
+        case .opening, .leaving, .gone: ATEngine.never
         }
     }
 
@@ -167,8 +169,8 @@ final class TransparentStream: ByteStream, ModemPipe, EndOfTurnHandler {
 
     /// Gives on what was held; returns whether it was taken.
     private func release() -> Bool {
-        let taken = offer(held.span)
-        held.removeFirst(taken)
+        let offered = held
+        held.removeFirst(offer(offered.span))
         if held.isEmpty { heldUntil = ATEngine.never }
         return held.isEmpty
     }
@@ -295,3 +297,4 @@ extension Modem {
     /// Lets go of a pipe that has ended: the line is the modem's again.
     fileprivate func pipeEnded(_ stream: TransparentStream) { if pipe === stream { pipe = nil } }
 }
+#endif
