@@ -85,7 +85,7 @@ let package = Package(
         ),
         .target(
             name: "HubSimulator",
-            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCoAP", "CcJSON"],
+            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCoAP", "CcJSON", "CSQLite"],
             resources: [.embedInCode("Identities/make-hub-identities.sh")],
             swiftSettings: hosted
         ),
@@ -185,7 +185,8 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "QCloudIoTHub",
-                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CCoAP", "CcJSON", "CPahoScript",
+                "NetworkSimulator", "ModemSimulator", "HubSimulator", "CLinux", "CCoAP", "CcJSON", "CPahoMQTT",
+                "CPahoScript",
                 "MQTTScenarios",
                 "socket-server", "mqtt-survivor",
             ],

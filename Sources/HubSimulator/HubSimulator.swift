@@ -10,6 +10,7 @@ internal import Kernel
 ///     server.crt  server.key         the hub's certificate: localhost, 127.0.0.1, ::1, hub.apus.test
 ///     devices/PRODUCT/               NAME_cert.crt and NAME_private.key of devices with a certificate
 ///     broker/                        the broker's configuration, log and sessions
+///     state.sqlite                   what the services remember of devices and products
 ///
 /// All calls may come from any thread and wait for their outcome; none may be made in an event handler, but for ``sendControl(to:deviceName:payload:)``
 /// and ``publish(topic:payload:qos:)``, which never wait.
@@ -42,6 +43,8 @@ public final class HubSimulator: Sendable {
     public let directory: String
     /// The devices.
     public let registry: DeviceRegistry
+    /// The cloud's services: shadow, calls, configuration and the others.
+    public let services: HubServices
     private let configuration: HubConfiguration
     private let identities: Identities
     private let record: HubRecord
@@ -67,11 +70,17 @@ public final class HubSimulator: Sendable {
             )
             try identities.make()
             registry = try DeviceRegistry(directory: directory)
+            record = HubRecord(registry: registry)
+            services = try HubServices(
+                directory: directory,
+                registry: registry,
+                record: record,
+                configuration: configuration
+            )
         } catch {
             Self.release(lock)
             throw error
         }
-        record = HubRecord(registry: registry)
     }
 
     deinit {
@@ -93,10 +102,15 @@ public final class HubSimulator: Sendable {
             let cloud = try CloudLink(broker: broker) { topic, payload, qos in
                 record.receive(topic: topic, payload: payload, qos: qos)
             }
+            // Before the first device: what is published now waits for the broker.
+            services.open { (topic, payload, qos) throws(HubSimulatorError) in
+                try cloud.publish(topic: topic, payload: payload, qos: qos)
+            }
             let coap: CoAPEndpoint
             do throws(HubSimulatorError) {
                 coap = try startCoAP()
             } catch {
+                services.close()
                 cloud.close()
                 throw error
             }
@@ -106,6 +120,7 @@ public final class HubSimulator: Sendable {
                 try cloud.connect(timeout: configuration.startTimeout)
             } catch {
                 coap.stop()
+                services.close()
                 cloud.close()
                 broker.stop()
                 throw error
@@ -144,6 +159,7 @@ public final class HubSimulator: Sendable {
             stopped?.coap.stop()
             // The broker first: what it has acknowledged is on its way to the cloud side.
             stopped?.broker.stop()
+            services.close()
             stopped?.cloud.close()
         }
     }

@@ -35,6 +35,16 @@ public enum HubSimulatorError: Error, Equatable, Sendable {
     case notRunning
     /// The hub runs already.
     case alreadyRunning
+    /// What the services remember could not be read or written; with SQLite's number of the error.
+    case stateFailed(String, code: Int32)
+    /// The device did not answer a call in time.
+    case noAnswer(String)
+    /// There is more of something than the hub keeps.
+    case tooMany(String, limit: Int)
+    /// Something is longer, in bytes, than the hub takes.
+    case tooLong(String, limit: Int)
+    /// What the application asked for breaks a service's rules.
+    case invalidRequest(String)
 }
 
 extension HubSimulatorError: CustomStringConvertible {
@@ -61,6 +71,12 @@ extension HubSimulatorError: CustomStringConvertible {
         case .duplicateDevice(let name): "the device \(name) is in the registry already"
         case .notRunning: "the hub is not running"
         case .alreadyRunning: "the hub runs already"
+        case .stateFailed(let path, let code):
+            "\(path): SQLite says error \(code); if the file is damaged, remove it while the hub is stopped"
+        case .noAnswer(let what): "no answer to \(what) came in time; is the device online and subscribed?"
+        case .tooMany(let what, let limit): "there are more than \(limit) \(what); let some end or take them back first"
+        case .tooLong(let what, let limit): "\(what) is longer than \(limit) bytes"
+        case .invalidRequest(let reason): reason
         }
     }
 }
