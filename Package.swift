@@ -42,6 +42,7 @@ let package = Package(
         .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
         .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
 
         // The stack.
@@ -85,7 +86,7 @@ let package = Package(
         ),
         .target(
             name: "HubSimulator",
-            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCoAP", "CcJSON", "CSQLite"],
+            dependencies: ["Kernel", "CLinux", "CPahoMQTT", "CCoAP", "CcJSON", "CSQLite", "CCrypto", "CMicroHTTPD"],
             resources: [.embedInCode("Identities/make-hub-identities.sh")],
             swiftSettings: hosted
         ),

@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
     make git openssl gnutls-bin iproute2 python3-venv xxd ser2net
-    libmbedtls-dev libcjson-dev libsqlite3-dev libwslay-dev libhttp-parser-dev
+    libmbedtls-dev libcjson-dev libsqlite3-dev libwslay-dev libhttp-parser-dev libmicrohttpd-dev curl
     rabbitmq-server mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients libssl-dev libpaho-mqtt-dev libcoap3-dev libcoap3-bin
     qemu-system-arm gcc-arm-none-eabi libnewlib-arm-none-eabi dpkg-dev
 )

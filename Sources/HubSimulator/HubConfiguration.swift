@@ -22,6 +22,12 @@ public struct HubConfiguration: Sendable {
     public var coapPort: UInt16 = 0
     /// The UDP port for CoAP over DTLS with a pre-shared key.
     public var coapsPort: UInt16 = 0
+    /// The port of the HTTP gateway: registration, messages, log lines, files.
+    public var httpPort: UInt16 = 0
+    /// The port of the same over TLS.
+    public var httpsPort: UInt16 = 0
+    /// The port of the control API, on 127.0.0.1 whatever the address is.
+    public var controlPort: UInt16 = 0
     /// The longest payload in bytes; longer ones are acknowledged and dropped. IoT Explorer's limit is 65,536.
     public var maxPayloadBytes = 16_384
     /// The keys of the certificates that a first start makes.
@@ -57,4 +63,10 @@ public struct HubEndpoints: Equatable, Sendable {
     public let coapPort: UInt16
     /// CoAP over DTLS with a pre-shared key, on 127.0.0.1.
     public let coapsPort: UInt16
+    /// The HTTP gateway.
+    public let httpPort: UInt16
+    /// The HTTP gateway over TLS.
+    public let httpsPort: UInt16
+    /// The control API, on 127.0.0.1.
+    public let controlPort: UInt16
 }

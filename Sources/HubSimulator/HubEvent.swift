@@ -18,6 +18,8 @@ public struct HubMessage: Equatable, Sendable {
         case mqtt
         /// As a POST.
         case coap
+        /// By the HTTP gateway.
+        case http
     }
 
     /// The product of the device.

@@ -11,6 +11,7 @@ internal import Kernel
 ///     devices/PRODUCT/               NAME_cert.crt and NAME_private.key of devices with a certificate
 ///     broker/                        the broker's configuration, log and sessions
 ///     state.sqlite                   what the services remember of devices and products
+///     files/                         files for devices, and from them
 ///
 /// All calls may come from any thread and wait for their outcome; none may be made in an event handler, but for ``sendControl(to:deviceName:payload:)``
 /// and ``publish(topic:payload:qos:)``, which never wait.
@@ -19,6 +20,7 @@ public final class HubSimulator: Sendable {
         let broker: MosquittoBroker
         let cloud: CloudLink
         let coap: CoAPEndpoint
+        let http: HTTPSide
         let endpoints: HubEndpoints
         let supervisor: Supervisor?
     }
@@ -114,11 +116,21 @@ public final class HubSimulator: Sendable {
                 cloud.close()
                 throw error
             }
+            let http: HTTPSide
+            do throws(HubSimulatorError) {
+                http = try startHTTP(host: broker.host)
+            } catch {
+                coap.stop()
+                services.close()
+                cloud.close()
+                throw error
+            }
             do throws(HubSimulatorError) {
                 try broker.start()
                 record.beginBroker(broker.processID ?? 0)
                 try cloud.connect(timeout: configuration.startTimeout)
             } catch {
+                http.stop()
                 coap.stop()
                 services.close()
                 cloud.close()
@@ -132,13 +144,17 @@ public final class HubSimulator: Sendable {
                 tlsPort: broker.tlsPort.number,
                 tlsKeyPort: broker.tlsKeyPort.number,
                 coapPort: coap.port,
-                coapsPort: coap.securePort ?? 0
+                coapsPort: coap.securePort ?? 0,
+                httpPort: http.httpPort,
+                httpsPort: http.httpsPort,
+                controlPort: http.controlPort
             )
             let supervisor = configuration.restartsBroker ? Supervisor { [weak self] in self?.restartBroker() } : nil
             let parts = Running(
                 broker: broker,
                 cloud: cloud,
                 coap: coap,
+                http: http,
                 endpoints: endpoints,
                 supervisor: supervisor
             )
@@ -160,6 +176,7 @@ public final class HubSimulator: Sendable {
             // The broker first: what it has acknowledged is on its way to the cloud side.
             stopped?.broker.stop()
             services.close()
+            stopped?.http.stop()
             stopped?.cloud.close()
         }
     }
@@ -213,6 +230,19 @@ public final class HubSimulator: Sendable {
     /// The CoAP side, for its faults and counters.
     public var coap: CoAPEndpoint {
         get throws(HubSimulatorError) { try parts().coap }
+    }
+
+    private func startHTTP(host: String) throws(HubSimulatorError) -> HTTPSide {
+        let http = try HTTPSide(
+            configuration: configuration,
+            identity: ("\(directory)/server.crt", "\(directory)/server.key"),
+            gateway: GatewayHTTP(services: services, record: record),
+            control: ControlAPI(services: services, registry: registry, record: record, identities: identities)
+        )
+        let name = host.contains(":") ? "[\(host)]" : host
+        let urls = ("http://\(name):\(http.httpPort)", "https://\(name):\(http.httpsPort)")
+        try services.perform { $0.fileBaseURLs = urls }
+        return http
     }
 
     private func startCoAP() throws(HubSimulatorError) -> CoAPEndpoint {

@@ -23,6 +23,8 @@ public enum HubSimulatorError: Error, Equatable, Sendable {
     case cloudFailed(String)
     /// The CoAP library could not be set up.
     case coapFailed
+    /// The HTTP library could not be set up for this port.
+    case httpFailed(UInt16)
     /// The registry file cannot be read as one.
     case registryMalformed(path: String, reason: String)
     /// A product ID, device name or secret breaks the hub's rules.
@@ -65,6 +67,8 @@ extension HubSimulatorError: CustomStringConvertible {
         case .brokerFailed(let log): "mosquitto failed; it says: \(log)"
         case .cloudFailed(let reason): "the hub's own connection to its broker failed: \(reason)"
         case .coapFailed: "the CoAP library could not be set up"
+        case .httpFailed(let port):
+            "the HTTP library could not be set up for port \(port); is the hub's certificate in order?"
         case .registryMalformed(let path, let reason): "\(path) is not a device registry: \(reason)"
         case .invalidIdentity(let reason): reason
         case .unknownDevice(let name): "there is no device \(name) in the registry"

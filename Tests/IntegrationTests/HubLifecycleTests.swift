@@ -312,7 +312,7 @@ import Testing
 
     static let freePorts = [
         "--mqtt-port", "0", "--psk-port", "0", "--tls-port", "0", "--tls-key-port", "0", "--coap-port", "0",
-        "--coaps-port", "0",
+        "--coaps-port", "0", "--http-port", "0", "--https-port", "0", "--control-port", "0",
     ]
 
     static let program = programBesideTests("hub-simulator")

@@ -168,7 +168,8 @@ import Testing
             #expect(conflict["result"] == 5005 && conflict["payload"]?["state"] == both)
 
             let clear: HubJSON = [
-                "type": "update", "state": ["reported": ["temp": 25], "desired": .null], "version": 1, "clientToken": "c",
+                "type": "update", "state": ["reported": ["temp": 25], "desired": .null], "version": 1,
+                "clientToken": "c",
             ]
             let cleared = try await device.ask(Self.up, clear, answerOn: Self.down)
             #expect(cleared["payload"]?["state"] == ["reported": ["temp": 25], "desired": .null])

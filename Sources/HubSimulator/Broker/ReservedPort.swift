@@ -39,6 +39,17 @@ final class ReservedPort: Sendable {
 
     deinit { close(socket) }
 
+    /// A descriptor of the port's socket, which listens from now on. Whoever it is given to closes it.
+    func makeListener() throws(HubSimulatorError) -> Int32 {
+        let listener = dup(socket)
+        guard listener >= 0, clinux_set_close_on_exec(listener) == 0, listen(listener, 128) == 0 else {
+            let code = clinux_errno()
+            close(listener)
+            throw .addressUnusable("port \(number)", code: code)
+        }
+        return listener
+    }
+
     /// Whether something accepts connections on a port.
     static func accepts(address: String, port: UInt16) -> Bool {
         var hints = addrinfo()

@@ -47,7 +47,8 @@ struct HubOptions {
     static func usage(of program: String) -> String {
         """
         usage: \(program) [--directory D] [--address A] [--mqtt-port N] [--psk-port N] [--tls-port N]
-               [--tls-key-port N] [--coap-port N] [--coaps-port N] [--verbose] [--help]
+               [--tls-key-port N] [--coap-port N] [--coaps-port N] [--http-port N] [--https-port N]
+               [--control-port N] [--seed N] [--verbose] [--help]
         """
     }
 
@@ -66,6 +67,10 @@ struct HubOptions {
           --tls-key-port N  MQTT over TLS with a certificate of the hub only: device key and password (18885)
           --coap-port N     CoAP over UDP (15683)
           --coaps-port N    CoAP over DTLS with a pre-shared key (15684)
+          --http-port N     the HTTP gateway: registration, messages, log lines, files (18080)
+          --https-port N    the same over TLS (18443)
+          --control-port N  the control API, for tests and operators of this host (18090)
+          --seed N          decides what is random in the services, so that a run can be repeated
           --verbose         whole payloads, and logins and disconnections too
         """
     }
@@ -82,6 +87,9 @@ struct HubOptions {
         configuration.tlsKeyPort = 18_885
         configuration.coapPort = 15_683
         configuration.coapsPort = 15_684
+        configuration.httpPort = 18_080
+        configuration.httpsPort = 18_443
+        configuration.controlPort = 18_090
         var rest = arguments[...]
         while let option = rest.popFirst() {
             func value() throws -> String {
@@ -104,6 +112,13 @@ struct HubOptions {
             case "--tls-key-port": configuration.tlsKeyPort = try port()
             case "--coap-port": configuration.coapPort = try port()
             case "--coaps-port": configuration.coapsPort = try port()
+            case "--http-port": configuration.httpPort = try port()
+            case "--https-port": configuration.httpsPort = try port()
+            case "--control-port": configuration.controlPort = try port()
+            case "--seed":
+                let text = try value()
+                guard let seed = UInt64(text) else { throw Fault(description: "--seed needs a number, not \(text)") }
+                configuration.seed = seed
             case "--verbose", "-v": isVerbose = true
             case "--help", "-h": wantsHelp = true
             default: throw Fault(description: "there is no option \(option)")

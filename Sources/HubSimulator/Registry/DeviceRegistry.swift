@@ -52,6 +52,14 @@ public final class DeviceRegistry: Sendable {
         }
     }
 
+    /// The secret that a product's devices register with, or `nil` without such a product.
+    public func productSecret(of productID: String) -> String? {
+        state.withLock { state in
+            try? refresh(&state)
+            return state.products.first { $0.id == productID }?.secret
+        }
+    }
+
     /// Lets a device log in, or no more.
     func setEnabled(_ isEnabled: Bool, productID: String, deviceName: String) throws(HubSimulatorError) {
         try change { products throws(HubSimulatorError) in

@@ -89,21 +89,40 @@ public final class HubServices: Sendable {
         }
     }
 
+    /// Takes what happened to the services' thread. CoAP's messages wait for their answers there and come by another way.
     private func receive(_ event: HubEvent) {
-        guard case .message(let message) = event, message.way != .coap else { return }
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        let arrival = time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+        switch event {
+        case .message(let message) where message.way != .coap:
+            enqueue { core in
+                let offset = Int(core.clockOffset.nanoseconds / 1_000_000)
+                core.receive(topic: message.topic, payload: message.payload, arrival: arrival + offset)
+            }
+        case .loggedIn(let clientID, _):
+            enqueue { core in
+                do throws(HubSimulatorError) {
+                    try core.change { () throws(HubSimulatorError) in try core.noteLogin(clientID: clientID) }
+                } catch {
+                    core.fail(error)
+                }
+            }
+        case .message, .disconnected, .refused: break
+        }
+    }
+
+    /// Does something on the services' thread, unless too much waits there.
+    private func enqueue(_ work: @escaping @Sendable (ServiceCore) -> Void) {
         let mayWait = waiting.withLock { waiting in
             guard waiting < Self.inboxLimit else { return false }
             waiting += 1
             return true
         }
         guard mayWait else { return dropped.withLock { $0 += 1 } }
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let arrival = time.tv_sec * 1000 + time.tv_nsec / 1_000_000
         let (core, waiting) = (core, waiting)
         loop.execute {
-            let offset = Int(core.value.clockOffset.nanoseconds / 1_000_000)
-            core.value.receive(topic: message.topic, payload: message.payload, arrival: arrival + offset)
+            work(core.value)
             waiting.withLock { $0 -= 1 }
         }
     }
@@ -218,6 +237,14 @@ extension HubServices {
     /// Switches a device's remote login on or off.
     public func setRemoteLogin(_ device: HubDeviceName, _ isOn: Bool) throws(HubSimulatorError) {
         try change { core throws(HubSimulatorError) in try core.pushRemoteLogin(isOn, to: device) }
+    }
+
+    /// Publishes to any topic, QoS 0 or 1, as the cloud.
+    func publish(topic: String, payload: [UInt8], qos: Int) throws(HubSimulatorError) {
+        try perform { core throws(HubSimulatorError) in
+            guard let publish = core.publish else { throw .notRunning }
+            try publish(topic, payload, qos)
+        }
     }
 
     /// Calls a device and waits for its answer, 4 seconds as the hub does, or at most 60; then throws `noAnswer`. Without a process ID the call gets a new number. At

@@ -8,6 +8,7 @@ final class ServiceCore {
     static let recordLimit = 1000
     static let faultLimit = 1000
 
+    let directory: String
     let registry: DeviceRegistry
     let record: HubRecord
     let store: HubStore
@@ -18,12 +19,17 @@ final class ServiceCore {
     var lastFailure: HubSimulatorError?
     var faults: [ServiceFault] = []
     var clockOffset: Duration = .zero
+    var httpFaults: [HTTPFault] = []
+    var httpRecords: [HTTPRecord] = []
+    /// What the URLs of files begin with.
+    var fileBaseURLs = (plain: "", secure: "")
     /// The longest payload that a message may have.
     var maximumPayloadBytes = 16_384
     /// `nil` while the hub does not run.
     var publish: Publish?
     /// The last messages, oldest first.
     private(set) var exchanges: [ServiceRecord] = []
+    private var exchangeCount = 0
 
     /// What is sent when the transaction is done.
     private var outbox: [(answer: ServiceAnswer, fault: ServiceFault.Effect?)] = []
@@ -37,6 +43,7 @@ final class ServiceCore {
     init(directory: String, registry: DeviceRegistry, record: HubRecord, seed: UInt64, loop: EventLoop)
         throws(HubSimulatorError)
     {
+        self.directory = directory
         self.registry = registry
         self.record = record
         store = try HubStore(path: "\(directory)/state.sqlite")
@@ -197,6 +204,9 @@ final class ServiceCore {
 
     private func note(isFromDevice: Bool, _ topic: String, _ payload: [UInt8]) {
         if exchanges.count == Self.recordLimit { exchanges.removeFirst() }
-        exchanges.append(ServiceRecord(isFromDevice: isFromDevice, topic: topic, payload: payload, time: now))
+        exchangeCount += 1
+        exchanges.append(
+            ServiceRecord(number: exchangeCount, isFromDevice: isFromDevice, topic: topic, payload: payload, time: now)
+        )
     }
 }

@@ -66,6 +66,12 @@ public struct ServiceBehavior: Equatable, Sendable {
     /// How far a bind signature's time may be from the hub's; then it has expired.
     public var bindSignatureAge: Duration = .seconds(300)
 
+    /// How far the time in a signature of HTTP may be from the hub's; `nil` for any time. A device that registers may have no clock, so there it is not
+    /// looked at.
+    public var httpSignatureAge: Duration?
+    /// Whether the URLs of files are those of HTTPS.
+    public var sendsFilesByTLS = false
+
     /// The behavior of the real cloud, where it is known.
     public init() {}
 }
@@ -90,6 +96,8 @@ public struct ServiceStatistics: Equatable, Sendable {
 
 /// A message as the services saw it.
 public struct ServiceRecord: Equatable, Sendable {
+    /// Counts up from 1.
+    public let number: Int
     /// Whether a device sent it.
     public let isFromDevice: Bool
     /// The topic.
