@@ -9,7 +9,8 @@
 //   plugin_opt_parent_pid N                         optional: the broker ends itself when this is not its parent
 //
 // Each login, refusal and disconnection is published as JSON on `$hub/event`, which only the cloud user can read, and
-// refusals are also written to the broker's log.
+// refusals are also written to the broker's log. The cloud user says on `$hub/sub-devices/GATEWAY` which devices are online
+// behind a gateway; their topics are the gateway's too, until its connection ends.
 //
 // What a refused device sees: Mosquitto 2.0.11 turns MOSQ_ERR_AUTH into CONNACK code 5 ("not authorized") and any other
 // error into a closed connection; no plugin can cause code 4. A refused SUBSCRIBE is answered with 0x80, a refused
@@ -31,15 +32,18 @@
 #include "handshakes.h"
 #include "login.h"
 #include "reasons.h"
+#include "subdevices.h"
 #include "topics.h"
 
 static const char cloud_client_id[] = "hub-cloud";
 static const char event_topic[] = "$hub/event";
+static const char subdevices_topic[] = "$hub/sub-devices/";
 
 struct hub {
     mosquitto_plugin_id_t *plugin;
     struct hub_registry registry;
     struct hub_handshakes handshakes;
+    struct hub_subdevices subdevices;
     char *cloud_user, *cloud_password;  // NULL for none
     struct mosquitto *cloud;            // once it has subscribed
     pid_t parent;
@@ -185,6 +189,26 @@ static int on_login(int event, void *data, void *userdata) {
     return MOSQ_ERR_SUCCESS;
 }
 
+/// Takes what the cloud says of a gateway's sub-devices; nobody may see the message itself.
+static bool take_subdevices(struct hub *hub, const struct mosquitto_evt_acl_check *check) {
+    size_t length = sizeof subdevices_topic - 1;
+    if (check->access != MOSQ_ACL_WRITE || strncmp(check->topic, subdevices_topic, length) != 0) return false;
+    if (!hub_subdevices_set(&hub->subdevices, check->topic + length, check->payload, check->payloadlen)) {
+        mosquitto_log_printf(MOSQ_LOG_ERR, "Hub: the sub-devices of %s are lost", check->topic + length);
+    }
+    return true;
+}
+
+static bool may_publish(const struct hub *hub, const char *client_id, const char *topic) {
+    return hub_topic_publish(client_id, topic) ||
+           hub_subdevices_any(&hub->subdevices, client_id, topic, hub_topic_publish);
+}
+
+static bool may_subscribe(const struct hub *hub, const char *client_id, const char *filter) {
+    return hub_topic_subscribe(client_id, filter) ||
+           hub_subdevices_any(&hub->subdevices, client_id, filter, hub_topic_subscribe);
+}
+
 static int on_topic(int event, void *data, void *userdata) {
     (void)event;
     struct mosquitto_evt_acl_check *check = data;
@@ -193,14 +217,14 @@ static int on_topic(int event, void *data, void *userdata) {
     if (!client_id) return MOSQ_ERR_ACL_DENIED;
     if (is_cloud(client_id)) {
         if (check->access == MOSQ_ACL_SUBSCRIBE) hub->cloud = check->client;
-        return MOSQ_ERR_SUCCESS;
+        return take_subdevices(hub, check) ? MOSQ_ERR_ACL_DENIED : MOSQ_ERR_SUCCESS;
     }
     if (check->access == MOSQ_ACL_UNSUBSCRIBE) return MOSQ_ERR_SUCCESS;
     const char *reason = NULL;
     if (check->access == MOSQ_ACL_WRITE) {
         if (check->payloadlen > hub->max_payload) reason = HUB_PAYLOAD_TOO_LARGE;
-        if (!hub_topic_publish(client_id, check->topic)) reason = HUB_PUBLISH_NOT_ALLOWED;
-    } else if (!hub_topic_subscribe(client_id, check->topic)) {
+        if (!may_publish(hub, client_id, check->topic)) reason = HUB_PUBLISH_NOT_ALLOWED;
+    } else if (!may_subscribe(hub, client_id, check->topic)) {
         reason = HUB_SUBSCRIBE_NOT_ALLOWED;
     }
     if (!reason) return MOSQ_ERR_SUCCESS;
@@ -215,7 +239,10 @@ static int on_disconnect(int event, void *data, void *userdata) {
     struct hub *hub = userdata;
     if (gone->client == hub->cloud) hub->cloud = NULL;
     const char *client_id = mosquitto_client_id(gone->client);
-    if (client_id && !is_cloud(client_id)) report(gone->client, "disconnected", client_id, NULL, NULL);
+    if (client_id && !is_cloud(client_id)) {
+        hub_subdevices_set(&hub->subdevices, client_id, NULL, 0);
+        report(gone->client, "disconnected", client_id, NULL, NULL);
+    }
     return MOSQ_ERR_SUCCESS;
 }
 
@@ -317,6 +344,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
             free(entry);
         }
     }
+    hub_subdevices_free(&hub->subdevices);
     hub_registry_free(&hub->registry);
     free(hub->registry.path);
     free(hub->cloud_user);

@@ -101,6 +101,37 @@ import Testing
         }
     }
 
+    @Test func updatesAndBinds() async throws {
+        try await TestHub.with { test in
+            let (own, sub) = ("APUSDEMO01/gateway-01", "APUSDEMO01/modem-01")
+            let device = try await PahoDevice(test, test.device("gateway-01"))
+            await device.subscribe("$gateway/operation/result/\(own)")
+            await device.subscribe(HubFirmwareTests.down)
+            let firmware = "http://127.0.0.1:\(try test.endpoints.controlPort)/firmware/APUSDEMO01/2.0"
+            #expect(try await curl(firmware, method: "PUT", body: [0xFF, 0x00, 0x01]).status == 200)
+            _ = try await test.control("POST", "/upgrades/\(own)", ["version": "3.0"], status: 409)
+            _ = try await test.control("POST", "/upgrades/\(own)", ["version": "2.0", "fileSize": 9])
+            device.publish(HubFirmwareTests.up, ["type": "report_version", "report": ["version": "1.0"]], qos: 1)
+            _ = await device.next(on: HubFirmwareTests.down)
+            let update = try #require(await device.next(on: HubFirmwareTests.down)?.json)
+            #expect(update["version"] == "2.0" && update["file_size"] == 9)
+            let url = try #require(update["url"]?.string)
+            #expect(try await curl(url).body == [0xFF, 0x00, 0x01])
+            let status = try await test.control("GET", "/upgrades/\(own)")
+            #expect(status["state"] == "pending" && status["reportedVersion"] == "1.0")
+            _ = try await test.control("DELETE", "/upgrades/\(own)")
+
+            async let bound = test.control("PUT", "/gateway-of/\(sub)", ["gateway": .string(own)])
+            #expect(await device.next()?.json?["type"] == "change")
+            device.publish("$gateway/operation/\(own)", ["type": "change", "result": 0])
+            #expect(try await bound["result"] == 0)
+            let listed = try await test.control("GET", "/sub-devices/\(own)")["devices"]
+            #expect(listed == [["device": .string(sub), "online": false]])
+            _ = try await test.control("POST", "/unbind-all/\(own)", ["timeoutMs": 100], status: 504)
+            #expect(try await test.control("GET", "/sub-devices/\(own)")["devices"] == [])
+        }
+    }
+
     @Test func refusesWhatItDoesNotKnow() async throws {
         try await TestHub.with { test in
             for (method, path, body, status) in [

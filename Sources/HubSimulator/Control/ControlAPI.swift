@@ -73,7 +73,7 @@ struct ControlAPI: Sendable {
             return Self.error(403, "the host of the request is localhost or 127.0.0.1")
         }
         let levels = request.path.split(separator: "/").map(String.init)
-        let isFile = levels.first == "files"
+        let isFile = ["files", "firmware"].contains(levels.first)
         let body = request.body.isEmpty || isFile ? HubJSON.emptyObject : HubJSON(parsing: request.body)
         guard let body, body.members != nil else { return Self.error(400, "the body is a JSON object") }
         let call = Call(
@@ -108,7 +108,8 @@ struct ControlAPI: Sendable {
 
     /// What is done and answered; `nil` if there is no such request.
     private func answer(_ call: Call) throws -> HubJSON? {
-        try answerDevices(call) ?? answerServices(call) ?? answerRecords(call) ?? answerSettings(call)
+        if let answer = try answerDevices(call) ?? answerServices(call) ?? answerRecords(call) { return answer }
+        return try answerSettings(call) ?? answerFirmware(call) ?? answerGateways(call)
     }
 
     // MARK: What happened

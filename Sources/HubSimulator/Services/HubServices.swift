@@ -53,6 +53,14 @@ public final class HubServices: Sendable {
         loop.execute { core.value.publish = publish }
     }
 
+    /// A broker starts: connections of the one before are no more.
+    func beginBroker() { try? perform { $0.onlineSubDevices = [:] } }
+
+    /// What answers a message that came by CoAP.
+    func answerCoAP(topic: String, payload: [UInt8]) -> [UInt8]? {
+        (try? perform { $0.answerCoAP(topic: topic, payload: payload) }) ?? nil
+    }
+
     /// Ends what waits for devices.
     func close() {
         try? perform { core throws(HubSimulatorError) in
@@ -89,6 +97,23 @@ public final class HubServices: Sendable {
         }
     }
 
+    /// Begins something on the services' thread, and waits until it is finished there.
+    func wait(
+        _ begin: @escaping @Sendable (ServiceCore, @escaping ServiceCore.Finish) throws(HubSimulatorError) -> Void
+    ) throws(HubSimulatorError) -> [UInt8] {
+        let outcome = Guarded<Result<[UInt8], HubSimulatorError>>(.failure(.notRunning))
+        let done = Completion()
+        try change { core throws(HubSimulatorError) in
+            guard core.publish != nil else { throw .notRunning }
+            try begin(core) { result in
+                outcome.withLock { $0 = result }
+                try? done.post()
+            }
+        }
+        try? done.wait(.atMost(ServiceCore.longestCall + .seconds(5)))
+        return try outcome.withLock { $0 }.get()
+    }
+
     /// Takes what happened to the services' thread. CoAP's messages wait for their answers there and come by another way.
     private func receive(_ event: HubEvent) {
         var time = timespec()
@@ -108,7 +133,8 @@ public final class HubServices: Sendable {
                     core.fail(error)
                 }
             }
-        case .message, .disconnected, .refused: break
+        case .disconnected(let clientID): enqueue { $0.forgetSubDevices(ofClient: clientID) }
+        case .message, .refused: break
         }
     }
 
@@ -255,17 +281,9 @@ extension HubServices {
         processID: String? = nil,
         timeout: Duration = callTimeout
     ) throws(HubSimulatorError) -> [UInt8] {
-        let outcome = Guarded<Result<[UInt8], HubSimulatorError>>(.failure(.notRunning))
-        let done = Completion()
-        try change { core throws(HubSimulatorError) in
-            guard core.publish != nil else { throw .notRunning }
-            try core.call(device, payload, processID: processID, timeout: timeout) { result in
-                outcome.withLock { $0 = result }
-                try? done.post()
-            }
+        try wait { core, finish throws(HubSimulatorError) in
+            try core.call(device, payload, processID: processID, timeout: timeout, finish: finish)
         }
-        try? done.wait(.atMost(ServiceCore.longestCall + .seconds(5)))
-        return try outcome.withLock { $0 }.get()
     }
 
     /// Sends a message of at most 8192 bytes to all devices of a product that are online, and returns how many these are.

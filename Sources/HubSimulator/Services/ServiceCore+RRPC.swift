@@ -18,11 +18,10 @@ extension ServiceCore {
         _ payload: [UInt8],
         processID: String?,
         timeout: Duration,
-        finish: @escaping (Result<[UInt8], HubSimulatorError>) -> Void
+        finish: @escaping Finish
     ) throws(HubSimulatorError) {
         try requireDevice(device)
         guard payload.count <= maximumPayloadBytes else { throw .tooLong("the call", limit: maximumPayloadBytes) }
-        guard calls.count < Self.callLimit else { throw .tooMany("open calls", limit: Self.callLimit) }
         if let processID,
             processID.isEmpty || processID.utf8.count > 64 || processID.contains(where: { "/+#".contains($0) })
         {
@@ -31,14 +30,25 @@ extension ServiceCore {
         let processID = processID ?? "\(nextCall)"
         nextCall += 1
         let answerTopic = "$rrpc/txd/\(device)/\(processID)"
-        guard calls[answerTopic] == nil else { throw .invalidRequest("a call with process ID \(processID) is open") }
-        let timer = agenda.add(after: min(timeout, Self.longestCall)) { [weak self] in
-            self?.calls.removeValue(forKey: answerTopic)?.finish(.failure(.noAnswer("a call of \(device)")))
-        }
-        guard let timer else { throw .tooMany("things to do", limit: Agenda.limit) }
-        calls[answerTopic] = OpenCall(finish: finish, timeout: timer)
+        try open(answerTopic, "a call of \(device)", timeout: timeout, finish: finish)
         let topic = "$rrpc/rxd/\(device)/\(processID)"
         send(ServiceAnswer(service: .rrpc, device: device, topic: topic, body: .bytes(payload)))
+    }
+
+    /// Begins to wait for an answer. `key` tells it from others; `what` says what was asked.
+    func open(
+        _ key: String,
+        _ what: String,
+        timeout: Duration,
+        finish: @escaping Finish
+    ) throws(HubSimulatorError) {
+        guard calls.count < Self.callLimit else { throw .tooMany("open calls", limit: Self.callLimit) }
+        guard calls[key] == nil else { throw .invalidRequest("\(what) like this is open already") }
+        let timer = agenda.add(after: min(timeout, Self.longestCall)) { [weak self] in
+            self?.calls.removeValue(forKey: key)?.finish(.failure(.noAnswer(what)))
+        }
+        guard let timer else { throw .tooMany("things to do", limit: Agenda.limit) }
+        calls[key] = OpenCall(finish: finish, timeout: timer)
     }
 
     func finishCall(_ message: ServiceMessage) {
@@ -76,6 +86,9 @@ extension ServiceCore {
         return online.count
     }
 
-    /// Whether a device has a connection.
-    func isOnline(_ device: HubDeviceName) -> Bool { record.statistics(of: device.clientID).connections > 0 }
+    /// Whether a device has a connection, or is online behind a gateway.
+    func isOnline(_ device: HubDeviceName) -> Bool {
+        record.statistics(of: device.clientID).connections > 0
+            || onlineSubDevices.values.contains { $0.contains(device) }
+    }
 }

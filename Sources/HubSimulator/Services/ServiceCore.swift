@@ -36,6 +36,8 @@ final class ServiceCore {
     /// What goes wrong with the request that is being answered.
     private var currentFault: ServiceFault.Effect?
 
+    /// Which devices a gateway has said are online; its connection keeps them so.
+    var onlineSubDevices: [HubDeviceName: Set<HubDeviceName>] = [:]
     /// Calls that wait for their device, by topic of the answer.
     var calls: [String: OpenCall] = [:]
     var nextCall: Int
@@ -83,6 +85,29 @@ final class ServiceCore {
         }
     }
 
+    /// Takes a message that came by CoAP, and returns what answers it: of several messages the last.
+    func answerCoAP(topic: String, payload: [UInt8]) -> [UInt8]? {
+        note(isFromDevice: true, topic, payload)
+        guard let message = ServiceMessage(topic: topic, payload: payload, arrival: now) else { return nil }
+        statistics.requests += 1
+        currentFault = takeFault(message.service, message.device, isPush: false)
+        defer { currentFault = nil }
+        if currentFault == .requestLost { return nil }
+        do throws(HubSimulatorError) {
+            try store.transaction { () throws(HubSimulatorError) in try answer(message) }
+        } catch {
+            outbox = []
+            fail(error)
+        }
+        let answers = outbox.filter(\.answer.isReply)
+        outbox = []
+        guard let last = answers.last, currentFault != .answerLost else { return nil }
+        let bytes = Self.bytes(last.answer)
+        statistics.answers += 1
+        note(isFromDevice: false, last.answer.topic, bytes)
+        return currentFault == .malformed ? Array(bytes.prefix(bytes.count / 2)) : bytes
+    }
+
     /// Changes the state and sends what that brings about: all of it or nothing.
     func change<Result>(_ body: () throws(HubSimulatorError) -> Result) throws(HubSimulatorError) -> Result {
         do throws(HubSimulatorError) {
@@ -113,7 +138,9 @@ final class ServiceCore {
         case .time: answerTime(message, request)
         case .configuration: try answerConfiguration(message, request)
         case .log: try answerLog(message, request)
-        case .rrpc, .broadcast, .firmware, .gateway, .resource, .property, .event, .action, .thing, .raw: break
+        case .firmware: try answerFirmware(message, request)
+        case .gateway: try answerGateway(message, request)
+        case .rrpc, .broadcast, .resource, .property, .event, .action, .thing, .raw: break
         }
     }
 
@@ -123,7 +150,9 @@ final class ServiceCore {
         case .shadow: refuseShadow(message, request, code: code)
         case .configuration: replyConfiguration(message, ["type": "reply", "result": HubJSON(code)])
         case .log: refuseLog(message, request, code: code)
-        case .time, .rrpc, .broadcast, .firmware, .gateway, .resource, .property, .event, .action, .thing, .raw: break
+        case .firmware: refuseFirmware(message, request, code: code)
+        case .gateway: refuseGateway(message, request, code: code)
+        case .time, .rrpc, .broadcast, .resource, .property, .event, .action, .thing, .raw: break
         }
     }
 
@@ -133,6 +162,19 @@ final class ServiceCore {
     func send(_ answer: ServiceAnswer) {
         let fault = answer.isReply ? currentFault : takeFault(answer.service, answer.device, isPush: true)
         outbox.append((answer, fault))
+    }
+
+    /// Tells the broker's plugin something, in the order of what devices are sent.
+    func sendInternally(_ topic: String, _ payload: [UInt8]) {
+        var answer = ServiceAnswer(
+            service: .gateway,
+            device: HubDeviceName("", ""),
+            topic: topic,
+            body: .bytes(payload),
+            qos: 1
+        )
+        answer.isInternal = true
+        outbox.append((answer, nil))
     }
 
     private func flush() {
@@ -177,6 +219,7 @@ final class ServiceCore {
         guard let publish else { return fail(.notRunning) }
         do {
             try publish(answer.topic, payload, answer.qos)
+            if answer.isInternal { return }
             statistics.answers += 1
             note(isFromDevice: false, answer.topic, payload)
         } catch {

@@ -66,6 +66,10 @@ public struct ServiceBehavior: Equatable, Sendable {
     /// How far a bind signature's time may be from the hub's; then it has expired.
     public var bindSignatureAge: Duration = .seconds(300)
 
+    /// Whether a gateway's request for several sub-devices is answered for the first only.
+    public var gatewayAnswersOnlyFirst = false
+    /// Whether the reply to `unbind` has the type `bind`, as an example of the vendor's has.
+    public var answersUnbindAsBind = false
     /// How far the time in a signature of HTTP may be from the hub's; `nil` for any time. A device that registers may have no clock, so there it is not
     /// looked at.
     public var httpSignatureAge: Duration?

@@ -108,6 +108,8 @@ struct ServiceAnswer {
     let topic: String
     var body: Body
     var qos = 0
+    /// Whether it is for the broker's plugin, and no device's.
+    var isInternal = false
     /// Whether it answers a request of the device.
     var isReply = false
     /// The member that a wrong token is put in.
