@@ -109,7 +109,8 @@ struct ControlAPI: Sendable {
     /// What is done and answered; `nil` if there is no such request.
     private func answer(_ call: Call) throws -> HubJSON? {
         if let answer = try answerDevices(call) ?? answerServices(call) ?? answerRecords(call) { return answer }
-        return try answerSettings(call) ?? answerFirmware(call) ?? answerGateways(call)
+        if let answer = try answerSettings(call) ?? answerFirmware(call) { return answer }
+        return try answerGateways(call) ?? answerThings(call)
     }
 
     // MARK: What happened

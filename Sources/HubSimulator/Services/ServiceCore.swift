@@ -36,6 +36,8 @@ final class ServiceCore {
     /// What goes wrong with the request that is being answered.
     private var currentFault: ServiceFault.Effect?
 
+    /// The properties of the last calls of `control`, by their tokens.
+    var sentControls: [(token: String, params: HubJSON)] = []
     /// Which devices a gateway has said are online; its connection keeps them so.
     var onlineSubDevices: [HubDeviceName: Set<HubDeviceName>] = [:]
     /// Calls that wait for their device, by topic of the answer.
@@ -127,6 +129,7 @@ final class ServiceCore {
 
     private func answer(_ message: ServiceMessage) throws(HubSimulatorError) {
         if message.service == .rrpc { return finishCall(message) }
+        if message.service == .raw { return echoRaw(message) }
         guard let request = HubJSON(parsing: message.payload), request.members != nil else {
             if message.service == .shadow { return refuseShadow(message, .null, code: ShadowDocument.malformed) }
             statistics.malformed += 1
@@ -140,7 +143,8 @@ final class ServiceCore {
         case .log: try answerLog(message, request)
         case .firmware: try answerFirmware(message, request)
         case .gateway: try answerGateway(message, request)
-        case .rrpc, .broadcast, .resource, .property, .event, .action, .thing, .raw: break
+        case .property, .event, .action, .thing: try answerThing(message, request)
+        case .rrpc, .broadcast, .resource, .raw: break
         }
     }
 
@@ -152,7 +156,8 @@ final class ServiceCore {
         case .log: refuseLog(message, request, code: code)
         case .firmware: refuseFirmware(message, request, code: code)
         case .gateway: refuseGateway(message, request, code: code)
-        case .time, .rrpc, .broadcast, .resource, .property, .event, .action, .thing, .raw: break
+        case .property, .event, .action, .thing: refuseThing(message, request, code: code)
+        case .time, .rrpc, .broadcast, .resource, .raw: break
         }
     }
 

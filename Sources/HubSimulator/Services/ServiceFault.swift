@@ -66,6 +66,8 @@ public struct ServiceBehavior: Equatable, Sendable {
     /// How far a bind signature's time may be from the hub's; then it has expired.
     public var bindSignatureAge: Duration = .seconds(300)
 
+    /// Whether raw bytes of a data template come back, as from a product's script that does that.
+    public var echoesRaw = true
     /// Whether a gateway's request for several sub-devices is answered for the first only.
     public var gatewayAnswersOnlyFirst = false
     /// Whether the reply to `unbind` has the type `bind`, as an example of the vendor's has.
