@@ -14,6 +14,11 @@ extension ControlAPI {
         case ("PUT", "behavior"): try services.setBehavior(try behavior(call))
         case ("PUT", "clock"): try services.setClockOffset(.milliseconds(try call.integer("offsetMs")))
         case ("PUT", "files"): try services.putFile(call.levels.joined(separator: "/"), call.bytes)
+        case ("GET", "resources"): return try services.resources(of: try call.device())
+        case ("PUT", "resources"):
+            guard call.levels.count == 3 else { throw Refusal.missing("the path /resources/PRODUCT/DEVICE/NAME") }
+            let device = HubDeviceName(call.levels[0], call.levels[1])
+            try services.offerFile(device, name: call.levels[2], call.bytes, md5: call.query["md5"])
         case ("POST", "file-urls"):
             let url = try services.fileURL(
                 try call.text("name"),

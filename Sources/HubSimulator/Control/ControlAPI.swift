@@ -73,7 +73,7 @@ struct ControlAPI: Sendable {
             return Self.error(403, "the host of the request is localhost or 127.0.0.1")
         }
         let levels = request.path.split(separator: "/").map(String.init)
-        let isFile = ["files", "firmware"].contains(levels.first)
+        let isFile = ["files", "firmware", "resources"].contains(levels.first)
         let body = request.body.isEmpty || isFile ? HubJSON.emptyObject : HubJSON(parsing: request.body)
         guard let body, body.members != nil else { return Self.error(400, "the body is a JSON object") }
         let call = Call(

@@ -10,16 +10,18 @@ extension ServiceCore {
         let expiry = now / 1000 + Int(lifetime.components.seconds)
         let base = behavior.sendsFilesByTLS ? fileBaseURLs.secure : fileBaseURLs.plain
         let sign = try fileSignature(name, method: method, expiry: expiry)
-        return "\(base)\(Self.fileRoot)\(name)?expires=\(expiry)&sign=\(sign)"
+        return "\(base)\(Self.fileRoot)\(Self.escaped(name))?expires=\(expiry)&sign=\(sign)"
     }
 
-    func filePath(_ name: String) -> String { "\(directory)/files/\(hex(Array(name.utf8)))" }
+    /// A name may be anything, so its digest is the file's.
+    func filePath(_ name: String) -> String {
+        "\(directory)/files/\(hex(Cryptography.digest(.sha256, Array(name.utf8))))"
+    }
 
-    /// Keeps a file, under a name of A-Z, a-z, 0-9, `.`, `_`, `-` and slashes.
+    /// Keeps a file.
     func writeFile(_ name: String, _ bytes: [UInt8]) throws(HubSimulatorError) {
         guard bytes.count <= Self.maximumFileBytes else { throw .tooLong("the file", limit: Self.maximumFileBytes) }
-        // Its digits are the name of a file, which has at most 255.
-        guard 1...120 ~= name.utf8.count else { throw .tooLong("the file's name", limit: 120) }
+        guard 1...200 ~= name.utf8.count else { throw .invalidRequest("a file's name is 1 to 200 bytes") }
         try makeDirectory("\(directory)/files")
         try replaceFile(filePath(name), with: bytes)
     }
@@ -67,6 +69,14 @@ extension ServiceCore {
         }
         try writeFile(name, request.body)
         return HTTPResponse(200)
+    }
+
+    /// With `%` and digits for what a URL's path does not have (RFC 3986, 3.3).
+    private static func escaped(_ name: String) -> String {
+        name.utf8.map { byte in
+            let isPlain = byte.isUpper || byte.isLower || byte.isDigit || "-._~/".utf8.contains(byte)
+            return isPlain ? String(UnicodeScalar(byte)) : "%" + hex([byte]).uppercased()
+        }.joined()
     }
 
     private func fileSignature(_ name: String, method: String, expiry: Int) throws(HubSimulatorError) -> String {

@@ -16,7 +16,7 @@ extension HubServices {
         try perform { core throws(HubSimulatorError) in try core.store.lines(key: device.description) }
     }
 
-    /// Keeps a file for devices: at most 64 MiB, and 120 bytes of name. One of the same name is replaced.
+    /// Keeps a file for devices: at most 64 MiB, and 200 bytes of name. One of the same name is replaced.
     public func putFile(_ name: String, _ bytes: [UInt8]) throws(HubSimulatorError) {
         try change { core throws(HubSimulatorError) in try core.writeFile(name, bytes) }
     }

@@ -144,7 +144,8 @@ final class ServiceCore {
         case .firmware: try answerFirmware(message, request)
         case .gateway: try answerGateway(message, request)
         case .property, .event, .action, .thing: try answerThing(message, request)
-        case .rrpc, .broadcast, .resource, .raw: break
+        case .resource: try answerResource(message, request)
+        case .rrpc, .broadcast, .raw: break
         }
     }
 
@@ -157,7 +158,8 @@ final class ServiceCore {
         case .firmware: refuseFirmware(message, request, code: code)
         case .gateway: refuseGateway(message, request, code: code)
         case .property, .event, .action, .thing: refuseThing(message, request, code: code)
-        case .time, .rrpc, .broadcast, .resource, .raw: break
+        case .resource: refuseResource(message, request, code: code)
+        case .time, .rrpc, .broadcast, .raw: break
         }
     }
 
