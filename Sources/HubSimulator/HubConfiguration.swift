@@ -38,7 +38,7 @@ public struct HubConfiguration: Sendable {
     public var mosquittoPath: String?
     /// Whether a broker that has ended by itself is started again, with the same ports and sessions.
     public var restartsBroker = false
-    /// What decides all that is random in the services, so that a run can be repeated; `nil` takes a random one.
+    /// What decides all that is random in the services, secrets of devices that register included, so that a run can be repeated; `nil` takes a random one.
     public var seed: UInt64?
     /// How long the broker may take until it accepts connections.
     public var startTimeout: Duration = .seconds(10)

@@ -87,6 +87,7 @@ public final class HubSimulator: Sendable {
 
     deinit {
         stop()
+        services.end()
         Self.release(lock)
     }
 

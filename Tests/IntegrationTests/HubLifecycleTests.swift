@@ -306,7 +306,8 @@ import Testing
         let (status, output) = await run(Self.program, ["--help"])
         #expect(status == 0)
         #expect(
-            output.contains("--directory D") && output.contains("--coap-port N") && output.contains("--coaps-port N")
+            output.contains("--directory D") && output.contains("--control-port N") && output.contains("--coap-port N")
+                && output.contains("--coaps-port N")
         )
     }
 

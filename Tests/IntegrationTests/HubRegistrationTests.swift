@@ -30,6 +30,8 @@ import Testing
                 #expect(response["Len"] == 53 && response["Payload"] == Self.payload && response["State"] == 1)
                 #expect(response["Error"] == nil && response["RequestId"]?.string?.utf8.count == 36)
             }
+            let signedHosts = try test.hub.services.httpRecords.map(\.signedHost)
+            #expect(signedHosts == [String](repeating: "ap-guangzhou.gateway.tencentdevices.com", count: 3))
             let legacy = """
                 {"deviceName":"dev_0001","nonce":123456789,"productId":"A1B2C3D4E5","timestamp":1700000000,\
                 "signature":"YzU2MDI2NGVmZmZhZmM5Mjg5YzJiZGM1NjI1ZTEzZTczYWUxZjIzOA=="}
@@ -213,6 +215,7 @@ import Testing
                 signature: Base64.encode(sign)
             )
             #expect(right["Error"] == nil)
+            #expect(try test.hub.services.httpRecords.last?.signedHost == "127.0.0.1")
             let wrong = try await test.post(
                 "/device/reportlog",
                 body,

@@ -11,9 +11,10 @@ func welcome(_ hub: HubSimulator) throws(HubSimulatorError) -> String {
     lines += ["  MQTT over TLS, key and password \(endpoints.host):\(endpoints.tlsKeyPort)   (verify with the same)"]
     lines += ["  CoAP                            127.0.0.1:\(endpoints.coapPort)/udp"]
     lines += ["  CoAP over DTLS, pre-shared key  127.0.0.1:\(endpoints.coapsPort)/udp"]
-    lines += ["  HTTP gateway                    http://\(endpoints.host):\(endpoints.httpPort)"]
+    let urlHost = endpoints.host.contains(":") ? "[\(endpoints.host)]" : endpoints.host
+    lines += ["  HTTP gateway                    http://\(urlHost):\(endpoints.httpPort)"]
     lines += [
-        "  HTTP gateway over TLS           https://\(endpoints.host):\(endpoints.httpsPort)   (verify with the same)"
+        "  HTTP gateway over TLS           https://\(urlHost):\(endpoints.httpsPort)   (verify with the same)"
     ]
     lines += ["  Control API                     http://127.0.0.1:\(endpoints.controlPort)"]
     lines += ["", "Devices, of \(hub.registry.path):"]

@@ -139,7 +139,7 @@ struct ControlAPI: Sendable {
                         [
                             "method": .string($0.method), "path": .string($0.path),
                             "range": $0.range.map { .string($0) } ?? .null, "status": HubJSON($0.status),
-                            "tls": .bool($0.isSecure),
+                            "tls": .bool($0.isSecure), "signedHost": $0.signedHost.map { .string($0) } ?? .null,
                         ]
                     }
                 )

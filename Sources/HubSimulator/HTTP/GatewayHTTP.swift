@@ -54,7 +54,8 @@ struct GatewayHTTP: Sendable {
             path: request.path,
             range: request.headers["range"],
             status: response.status,
-            isSecure: request.isSecure
+            isSecure: request.isSecure,
+            signedHost: response.signedHost
         )
         try? services.perform { core in
             if core.httpRecords.count == Self.recordLimit { core.httpRecords.removeFirst() }
@@ -88,19 +89,28 @@ struct GatewayHTTP: Sendable {
 
     /// `{"Response":{…}}`, with what `body` returns or with its refusal.
     private func answer(_ body: @escaping Answer) -> HTTPResponse {
-        switch attempt(body) {
+        let (outcome, host) = attempt(body)
+        var response: HTTPResponse
+        switch outcome {
         case .success(var members):
             members["RequestId"] = .string(requestID())
-            return HTTPResponse(json: ["Response": members])
-        case .failure(let refusal): return errorBody(refusal.code.rawValue, refusal.message)
+            response = HTTPResponse(json: ["Response": members])
+        case .failure(let refusal): response = errorBody(refusal.code.rawValue, refusal.message)
         }
+        response.signedHost = host
+        return response
     }
 
-    private func attempt(_ body: @escaping Answer) -> ServiceCore.HTTPOutcome<HubJSON> {
+    /// The outcome, and the host that the request was signed with.
+    private func attempt(_ body: @escaping Answer) -> (outcome: ServiceCore.HTTPOutcome<HubJSON>, host: String?) {
         do {
-            return try services.change(body)
+            return try services.change { core throws(HubSimulatorError) in
+                core.signedHost = nil
+                let outcome = try body(core)
+                return (outcome, core.signedHost)
+            }
         } catch {
-            return .failure(Refusal(code: .internalError, message: "\(error)"))
+            return (.failure(Refusal(code: .internalError, message: "\(error)")), nil)
         }
     }
 
@@ -130,14 +140,14 @@ struct GatewayHTTP: Sendable {
 
     /// The older registration: `{"code":0,"message":"","len":53,"payload":"…"}`.
     private func registerLegacy(_ request: HTTPRequest) -> HTTPResponse {
-        switch attempt({ core throws(HubSimulatorError) in try core.registerLegacy(request) }) {
+        switch attempt({ core throws(HubSimulatorError) in try core.registerLegacy(request) }).outcome {
         case .success(let body): HTTPResponse(json: body)
         case .failure(let refusal): HTTPResponse(json: ["code": 1, "message": .string(refusal.code.rawValue)])
         }
     }
 
     private func reportLegacyLog(_ request: HTTPRequest) -> HTTPResponse {
-        switch attempt({ core throws(HubSimulatorError) in try core.takeLegacyLog(request) }) {
+        switch attempt({ core throws(HubSimulatorError) in try core.takeLegacyLog(request) }).outcome {
         case .success: HTTPResponse(json: ["Retcode": 0])
         case .failure(let refusal): HTTPResponse(json: ["Retcode": 1, "Message": .string(refusal.code.rawValue)])
         }

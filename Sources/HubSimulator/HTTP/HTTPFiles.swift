@@ -84,7 +84,7 @@ extension ServiceCore {
         if let kept = try store.document(.resource, "url-key")?.string {
             key = kept
         } else {
-            key = generator.name(32)
+            key = hex(secretBytes(16))
             try store.put(.resource, "url-key", .string(key))
         }
         return hex(Cryptography.hmac(.sha256, key: Array(key.utf8), Array("\(method) \(name) \(expiry)".utf8)))

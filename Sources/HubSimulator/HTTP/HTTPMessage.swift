@@ -35,6 +35,8 @@ struct HTTPResponse: Sendable {
     var status: Int
     var headers: [(name: String, value: String)] = []
     var body: Body
+    /// The host that the request was signed with, for the record.
+    var signedHost: String?
     /// How long it waits before it goes.
     var delay: Duration = .zero
     /// After how many bytes of the body the connection is closed.
@@ -112,4 +114,6 @@ public struct HTTPRecord: Equatable, Sendable {
     public let status: Int
     /// Whether it came by TLS.
     public let isSecure: Bool
+    /// The host that the request was signed with, if the signature is right: the one that it was sent to, or one of the vendor's.
+    public let signedHost: String?
 }

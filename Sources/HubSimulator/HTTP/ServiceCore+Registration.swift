@@ -17,7 +17,8 @@ extension ServiceCore {
         guard let secret = registry.productSecret(of: productID) else {
             return Self.refused(.unknownProduct, "there is no product \(productID)")
         }
-        guard signature.host(of: request, key: .secret(secret)) != nil else {
+        signedHost = signature.host(of: request, key: .secret(secret))
+        guard signedHost != nil else {
             return Self.refused(.wrongSignature, "the signature is not that of the product's secret")
         }
         return try registered(HubDeviceName(productID, name), secret: secret).map { payload in
@@ -108,11 +109,10 @@ extension ServiceCore {
     }
 
     private func makeDevice(_ name: HubDeviceName) throws(HubSimulatorError) -> RegisteredDevice {
-        let bytes = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let device = RegisteredDevice(
             productID: name.productID,
             deviceName: name.deviceName,
-            credential: .key(secret: Base64.encode(bytes)),
+            credential: .key(secret: Base64.encode(secretBytes(16))),
             isEnabled: true
         )
         try registry.add(device)

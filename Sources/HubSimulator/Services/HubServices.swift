@@ -31,7 +31,14 @@ public final class HubServices: Sendable {
         seed = configuration.seed ?? UInt64.random(in: 0...UInt64.max, using: &generator)
         loop = EventLoop.start()
         do throws(HubSimulatorError) {
-            let core = try ServiceCore(directory: directory, registry: registry, record: record, seed: seed, loop: loop)
+            let core = try ServiceCore(
+                directory: directory,
+                registry: registry,
+                record: record,
+                seed: seed,
+                repeatsSecrets: configuration.seed != nil,
+                loop: loop
+            )
             core.maximumPayloadBytes = configuration.maxPayloadBytes
             self.core = LoopConfined(core)
         } catch {
@@ -42,9 +49,16 @@ public final class HubServices: Sendable {
     }
 
     deinit {
-        let core = core
-        loop.execute { core.value.agenda.removeAll() }
+        end()
         loop.stop()
+    }
+
+    /// Lets go of the state's file, so that another hub can have the directory.
+    func end() {
+        try? perform { core in
+            core.agenda.removeAll()
+            core.store.close()
+        }
     }
 
     /// From now on, messages to devices go here.

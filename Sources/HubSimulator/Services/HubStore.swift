@@ -10,7 +10,8 @@ final class HubStore {
     }
 
     private let path: String
-    private let database: OpaquePointer
+    /// `nil` once it is closed.
+    private var database: OpaquePointer?
     private var statements: [String: OpaquePointer] = [:]
 
     /// Opens the file, which is made if it is not there.
@@ -19,7 +20,7 @@ final class HubStore {
         // Made here, so that only its owner can read it; SQLite gives its other files the same rights.
         let file = clinux_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw .file(path, code: clinux_errno()) }
-        close(file)
+        CLinux.close(file)
         var database: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX
         let result = sqlite3_open_v2(path, &database, flags, nil)
@@ -41,9 +42,14 @@ final class HubStore {
         try run("CREATE TABLE IF NOT EXISTS lines (number INTEGER PRIMARY KEY, key TEXT NOT NULL, line TEXT NOT NULL)")
     }
 
-    deinit {
+    deinit { close() }
+
+    /// Lets go of the file; what is asked for later throws `notRunning`.
+    func close() {
         for statement in statements.values { sqlite3_finalize(statement) }
+        statements = [:]
         sqlite3_close_v2(database)
+        database = nil
     }
 
     /// Does all of `body` or nothing.
@@ -103,6 +109,7 @@ final class HubStore {
     }
 
     private func run(_ text: String) throws(HubSimulatorError) {
+        guard database != nil else { throw .notRunning }
         let result = sqlite3_exec(database, text, nil, nil, nil)
         guard result == SQLITE_OK else { throw .stateFailed(path, code: result) }
     }
@@ -130,6 +137,7 @@ final class HubStore {
     }
 
     private func prepared(_ text: String) throws(HubSimulatorError) -> OpaquePointer {
+        guard database != nil else { throw .notRunning }
         if let statement = statements[text] { return statement }
         var statement: OpaquePointer?
         let result = sqlite3_prepare_v2(database, text, -1, &statement, nil)

@@ -14,6 +14,8 @@ final class ServiceCore {
     let store: HubStore
     let agenda: Agenda
     var generator: SeededGenerator
+    /// Whether secrets too come from the seed, so that a run can be repeated; else nobody can guess them.
+    private let repeatsSecrets: Bool
     var behavior = ServiceBehavior()
     var statistics = ServiceStatistics()
     var lastFailure: HubSimulatorError?
@@ -21,6 +23,8 @@ final class ServiceCore {
     var clockOffset: Duration = .zero
     var httpFaults: [HTTPFault] = []
     var httpRecords: [HTTPRecord] = []
+    /// What the request that is being answered was signed with.
+    var signedHost: String?
     /// What the URLs of files begin with.
     var fileBaseURLs = (plain: "", secure: "")
     /// The longest payload that a message may have.
@@ -44,9 +48,15 @@ final class ServiceCore {
     var calls: [String: OpenCall] = [:]
     var nextCall: Int
 
-    init(directory: String, registry: DeviceRegistry, record: HubRecord, seed: UInt64, loop: EventLoop)
-        throws(HubSimulatorError)
-    {
+    init(
+        directory: String,
+        registry: DeviceRegistry,
+        record: HubRecord,
+        seed: UInt64,
+        repeatsSecrets: Bool,
+        loop: EventLoop
+    ) throws(HubSimulatorError) {
+        self.repeatsSecrets = repeatsSecrets
         self.directory = directory
         self.registry = registry
         self.record = record
@@ -61,6 +71,14 @@ final class ServiceCore {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return time.tv_sec * 1000 + time.tv_nsec / 1_000_000 + Int(clockOffset.nanoseconds / 1_000_000)
+    }
+
+    /// Bytes of a secret.
+    func secretBytes(_ count: Int) -> [UInt8] {
+        var system = SystemRandomNumberGenerator()
+        return (0..<count).map { _ in
+            repeatsSecrets ? UInt8.random(in: 0...255, using: &generator) : UInt8.random(in: 0...255, using: &system)
+        }
     }
 
     /// The device, if the registry has it and it may log in.
