@@ -1,3 +1,5 @@
+internal import Kernel
+
 /// The hub's HTTP gateway: what devices ask for by HTTP. Each request is dealt with on the services' thread.
 struct GatewayHTTP: Sendable {
     /// The codes of the gateway's errors. The vendor does not publish them; these are the simulator's own.
@@ -116,12 +118,16 @@ struct GatewayHTTP: Sendable {
 
     /// The message goes to the record as one that came by MQTT does.
     private func publish(_ request: HTTPRequest) -> HTTPResponse {
-        answer { core throws(HubSimulatorError) in
+        let published = Guarded<HubMessage?>(nil)
+        let response = answer { core throws(HubSimulatorError) in
             try core.publishedMessage(request).map { message in
-                record.take(.message(message))
+                published.withLock { $0 = message }
                 return .emptyObject
             }
         }
+        // Not on the services' thread, whose users' handlers would hold it up.
+        if let message = published.withLock({ $0 }) { record.take(.message(message)) }
+        return response
     }
 
     private func errorBody(_ code: String, _ message: String) -> HTTPResponse {
