@@ -66,7 +66,9 @@ let package = Package(
         ),
         .target(
             name: "QCloudIoTHub",
-            dependencies: ["Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux"],
+            dependencies: [
+                "Kernel", "SAL", "ATAdapter", "SecureTransport", "MQTTClient", "CoAPClient", "CLinux", "CcJSON",
+            ],
             swiftSettings: core
         ),
 
@@ -179,7 +181,7 @@ let package = Package(
         ),
         .testTarget(
             name: "QCloudIoTHubTests",
-            dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport"],
+            dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport", "Kernel", "CcJSON"],
             swiftSettings: hosted
         ),
         .testTarget(
