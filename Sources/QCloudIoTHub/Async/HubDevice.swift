@@ -17,9 +17,23 @@ public struct HubMQTTDevice<Client: HubMessaging>: Sendable {
     public let identity: DeviceIdentity
     /// The MQTT below, for topics of one's own.
     public let client: Client
+    let runner: HubServiceRunner<Client>
 
     /// A device that `client` logs in as `identity`.
-    public init(_ identity: DeviceIdentity, by client: Client) { (self.identity, self.client) = (identity, client) }
+    public init(
+        _ identity: DeviceIdentity,
+        by client: Client,
+        shadow: HubShadowConfiguration = HubShadowConfiguration()
+    ) {
+        (self.identity, self.client) = (identity, client)
+        runner = HubServiceRunner(identity, by: client, shadow: shadow)
+    }
+
+    /// The same with a clock of one's own.
+    init(_ identity: DeviceIdentity, by client: Client, shadow: HubShadowConfiguration, clock: HubServiceClock) {
+        (self.identity, self.client) = (identity, client)
+        runner = HubServiceRunner(identity, by: client, shadow: shadow, clock: clock)
+    }
 
     /// Logs in; see ``HubMessaging/connect()``.
     public func connect() async throws(Client.Failure) { try await client.connect() }
@@ -56,6 +70,7 @@ extension HubMQTTDevice where Client == ModemMQTTClient {
         _ identity: DeviceIdentity,
         on loop: EventLoop,
         configuration: ModemMQTTConfiguration = ModemMQTTConfiguration(),
+        shadow: HubShadowConfiguration = HubShadowConfiguration(),
         modem: @escaping @Sendable () throws -> Modem
     ) async throws {
         let client = try await ModemMQTTClient(
@@ -64,7 +79,7 @@ extension HubMQTTDevice where Client == ModemMQTTClient {
             configuration: configuration,
             modem: modem
         )
-        self.init(identity, by: client)
+        self.init(identity, by: client, shadow: shadow)
     }
 }
 
@@ -80,6 +95,7 @@ extension HubMQTTDevice where Client == MQTTClient {
         over network: any Network,
         loginLifetime: Duration? = .seconds(3_600),
         reconnects: Bool = true,
+        shadow: HubShadowConfiguration = HubShadowConfiguration(),
         configure: (inout MQTTConfiguration) -> Void = { _ in }
     ) {
         var configuration = MQTTConfiguration(clientID: identity.clientID)
@@ -95,15 +111,18 @@ extension HubMQTTDevice where Client == MQTTClient {
             configuration.userName = login?.userName
             configuration.password = login?.password
         }
-        self.init(identity, by: client)
+        self.init(identity, by: client, shadow: shadow)
     }
 
     private static func login(_ identity: DeviceIdentity, lifetime: Duration?) -> HubLogin? {
         var generator = SystemRandomNumberGenerator()
         let connectionID = HubLogin.connectionID(random: generator.next() as UInt32)
         let expiry: HubLogin.Expiry =
-            if let lifetime { .at(Int64(time(nil)) + lifetime.components.seconds) } else { .never }
+            if let lifetime { .at(secondsSince1970() + lifetime.components.seconds) } else { .never }
         return try? HubLogin(identity, connectionID: connectionID, expiry: expiry)
     }
 }
+
+/// By the system's clock. Inside a device, `time` is the hub's.
+private func secondsSince1970() -> Int64 { Int64(time(nil)) }
 #endif
