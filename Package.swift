@@ -43,7 +43,7 @@ let package = Package(
         .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
         .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CMicroHTTPD", providers: [.apt(["libmicrohttpd-dev"])]),
-        .systemLibrary(name: "CcJSON", pkgConfig: "libcjson", providers: [.apt(["libcjson-dev"])]),
+        .systemLibrary(name: "CcJSON", providers: [.apt(["libcjson-dev"])]),
 
         // The stack.
         .target(
@@ -181,7 +181,7 @@ let package = Package(
         ),
         .testTarget(
             name: "QCloudIoTHubTests",
-            dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport", "Kernel", "CcJSON"],
+            dependencies: ["QCloudIoTHub", "MQTTClient", "SecureTransport", "NetworkSimulator", "Kernel", "CcJSON"],
             swiftSettings: hosted
         ),
         .testTarget(

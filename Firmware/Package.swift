@@ -52,6 +52,14 @@ let package = Package(
             swiftSettings: firmware
         ),
         .executableTarget(
+            name: "services",
+            dependencies: [
+                "Startup", "LoopVectors", "Board", .product(name: "QCloudIoTHub", package: "apus"),
+                .product(name: "Kernel", package: "apus"),
+            ],
+            swiftSettings: firmware
+        ),
+        .executableTarget(
             name: "coap",
             dependencies: [
                 "Startup", "LoopVectors", "Board", .product(name: "Kernel", package: "apus"),

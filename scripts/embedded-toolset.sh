@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/fetch-mbedtls.sh >&2
+scripts/fetch-cjson.sh >&2
 mkdir -p .build
 name=embedded${1:+-$1}
 kind='"-Xfrontend", "-assume-single-threaded", "-Xllvm", "-sil-disable-pass=inline", '
@@ -31,6 +32,7 @@ cat > ".build/$name.json.new" <<EOF
       "-enforce-exclusivity=unchecked", $kind"-Xfrontend", "-function-sections",
       "-Xfrontend", "-enable-lexical-lifetimes=false", "-Xfrontend", "-disable-stack-protector", "-Xllvm", "-sil-disable-pass=loop-rotate",
       "-Xcc", "-mfloat-abi=soft", "-Xcc", "-fno-pic", "-Xcc", "-DAPUS_HEADERS=$stamp", "-Xcc", "-isystem$PWD/.build/vendor/mbedtls/include",
+      "-Xcc", "-isystem$PWD/.build/vendor",
       "-Xcc", "-DMBEDTLS_CONFIG_FILE=\"$PWD/Firmware/mbedtls/$configuration.h\"",
       "-use-ld=lld", "-Xclang-linker", "-nostdlib"
     ]

@@ -18,7 +18,7 @@ build() {
     # Link-time optimisation takes a tenth off an image.
     swift build --package-path Firmware --scratch-path "$scratch" -c release --triple armv7em-none-none-eabi --toolset "$toolset" \
         --experimental-lto-mode full --product "$image" -Xlinker "$PWD/.build/vendor/cortex-m4/$configuration/libmbedcrypto.a" \
-        "${libraries[@]}" "${size[@]}"
+        -Xlinker "$PWD/.build/vendor/cortex-m4/libcjson.a" "${libraries[@]}" "${size[@]}"
     cp "$scratch/armv7em-none-none-eabi/release/$image" "Firmware/.build/images/$name.elf"
 }
 toolset=$(scripts/embedded-toolset.sh)
@@ -34,7 +34,7 @@ others() {
 }
 log=Firmware/.build/others.log
 (set -e; others) > "$log" 2>&1 &
-for image in hello faults publish straight coap main-job main-job-quectel; do build login "$toolset" Firmware/.build "$image"; done
+for image in hello faults publish straight coap services main-job main-job-quectel; do build login "$toolset" Firmware/.build "$image"; done
 wait $! && failed= || failed=1
 cat "$log"
 [ -z "$failed" ] || { echo "An image could not be built: see above." >&2; exit 1; }

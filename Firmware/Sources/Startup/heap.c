@@ -60,6 +60,8 @@ static void *allocate(size_t bytes) {
     return block;
 }
 
+size_t startup_heap_capacity(const void *pointer) { return ((const block_t *)((const uint8_t *)pointer - HEADER))->bytes - HEADER; }
+
 int posix_memalign(void **result, size_t alignment, size_t bytes) {
     // Swift asks for 16 where it does not know better; no type on this processor needs more than 8.
     *result = alignment <= 16 ? allocate(bytes) : 0;

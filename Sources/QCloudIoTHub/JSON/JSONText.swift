@@ -134,7 +134,7 @@ extension JSONValue {
     private static func item(of number: Double) throws(JSONError) -> UnsafeMutablePointer<cJSON>? {
         guard number.isFinite else { throw .numberOutOfRange }
         var digits: [UInt8] = []
-        if let integer = Int64(exactly: number), integer.magnitude <= largestInteger.magnitude {
+        if let integer = wholeNumber(number) {
             digits.append(decimal: integer)
         } else {
             #if hasFeature(Embedded)

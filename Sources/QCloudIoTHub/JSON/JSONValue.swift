@@ -87,13 +87,18 @@ public enum JSONValue: Sendable {
     /// A whole number of at most 2^53, also one that stands as text; `nil` for anything else.
     public var integer: Int64? {
         switch self {
-        case .number(let number):
-            guard let integer = Int64(exactly: number), integer.magnitude <= Self.largestInteger.magnitude
-            else { return nil }
-            return integer
+        case .number(let number): return Self.wholeNumber(number)
         case .string(let text): return Self.integer(text)
         case .null, .bool, .array, .object: return nil
         }
+    }
+
+    /// The integer of at most 2^53 that `number` is; `nil` if it is none. `Int64(exactly:)` would need the library of mathematics.
+    static func wholeNumber(_ number: Double) -> Int64? {
+        let largest = Double(largestInteger)
+        guard number >= -largest, number <= largest else { return nil }
+        let integer = Int64(number)
+        return Double(integer) == number ? integer : nil
     }
 
     /// A text, also the digits of a whole number; `nil` for anything else.
