@@ -79,7 +79,7 @@ public struct HubLogin: Sendable {
         return password
     }
 
-    private static func hexadecimalDigit(_ value: UInt8) -> UInt8 {
+    static func hexadecimalDigit(_ value: UInt8) -> UInt8 {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 

@@ -182,6 +182,30 @@ struct DeviceBench {
         }
     }
 
+    @Test func failsAtOnceWhatFindsNoRoom() async throws {
+        let bench = try await DeviceBench { ($0.getsAfterConnect, $0.maximumRequests) = (false, 100) }
+        await bench.messaging.getStuck(true)
+        let shadow = bench.device.shadow
+        await withTaskGroup { group in
+            for _ in 0..<80 {
+                group.addTask { () -> HubServiceError? in
+                    do throws(HubServiceFailure<ScriptedMessaging.Failed>) {
+                        _ = try await shadow.get()
+                        return nil
+                    } catch {
+                        guard case .service(let error) = error else { return nil }
+                        return error
+                    }
+                }
+            }
+            // 64 wait for the MQTT, and perhaps one more is with it.
+            for _ in 0..<15 { #expect(await group.next() == .notSent) }
+            await bench.messaging.getStuck(false)
+            group.cancelAll()
+            for await error in group { #expect(error == .cancelled || error == .notSent) }
+        }
+    }
+
     @Test func isCancelledWithItsTask() async throws {
         let bench = try await DeviceBench()
         let shadow = bench.device.shadow
@@ -254,6 +278,34 @@ struct DeviceBench {
         #expect(await levels.next() == .warning)
         var later = try await device.logLevels.makeAsyncIterator()
         #expect(await later.next() == .warning)
+    }
+
+    @Test func isAGatewayForOthers() async throws {
+        let bench = try await DeviceBench()
+        let (up, down) = ("$gateway/operation/Q7K2M9X4ZP/pump-01", "$gateway/operation/result/Q7K2M9X4ZP/pump-01")
+        let gateway = bench.device.gateway
+        let sub = HubSubDevice(productID: Array("A1B2C3D4E5".utf8), deviceName: Array("sub-0001".utf8))
+        var events = try await gateway.events.makeAsyncIterator()
+        func answer(_ result: Int) async {
+            #expect(await bench.next(up)?.contains(#""type":"online""#) == true)
+            await bench.messaging.say(
+                down,
+                #"{"type":"online","payload":{"devices":[{"product_id":"A1B2C3D4E5","device_name":"sub-0001","result":\#(result)}]}}"#
+            )
+        }
+        async let refused: Void = expect(.rejected(.notBound)) {
+            () async throws(HubServiceFailure<ScriptedMessaging.Failed>) in try await gateway.setOnline(sub)
+        }
+        await answer(-1)
+        await refused
+        async let done: Void = gateway.setOnline(sub)
+        await answer(0)
+        try await done
+        #expect(await gateway.online == [sub])
+        await bench.messaging.goDown()
+        await bench.messaging.goUp()
+        await answer(0)
+        #expect(await events.next() == .restored(sub))
     }
 
     @Test func subscribesAgainAfterADisconnect() async throws {

@@ -24,6 +24,8 @@ actor ScriptedMessaging: HubMessaging {
     private let states = AsyncStream.makeStream(of: HubConnectionState<Failed>.self)
     private let sent = AsyncStream.makeStream(of: Sent.self)
     private var publishFailure: Failed?
+    /// Whether publishes take for ever.
+    private var isStuck = false
 
     nonisolated var connectionStates: AsyncStream<HubConnectionState<Failed>> { states.stream }
 
@@ -37,6 +39,7 @@ actor ScriptedMessaging: HubMessaging {
     }
 
     func publish(_ payload: [UInt8], topic: String, qos: QoS) async throws(Failed) {
+        while isStuck { await Task.yield() }
         if let publishFailure { throw publishFailure }
         sent.continuation.yield(Sent(topic: topic, payload: text(payload)))
     }
@@ -63,6 +66,7 @@ actor ScriptedMessaging: HubMessaging {
     }
 
     func refuse(_ filter: String) { refused.insert(filter) }
+    func getStuck(_ isStuck: Bool) { self.isStuck = isStuck }
     func failPublishes(_ failure: Failed?) { publishFailure = failure }
 
     func say(_ topic: String, _ payload: String, on filter: String? = nil) {

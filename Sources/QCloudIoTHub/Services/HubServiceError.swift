@@ -25,6 +25,12 @@ public enum HubServiceError: Error, Equatable, Sendable {
     case tooLate
     /// It was answered before.
     case alreadyAnswered
+    /// The gateway has said already that the sub-device is online (-224), or offline (-225).
+    case sameState
+    /// The gateway has no such sub-device online (-222).
+    case unknownSubDevice
+    /// So many sub-devices are there already (-221).
+    case tooManySubDevices(limit: Int)
     /// The MQTT below did not take the message (-231).
     case notSent
     /// The task that waited was cancelled.

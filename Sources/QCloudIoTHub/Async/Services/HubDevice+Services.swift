@@ -7,6 +7,9 @@ extension HubMQTTDevice {
     /// The device's shadow.
     public var shadow: HubDeviceShadow<Client> { HubDeviceShadow(runner: runner) }
 
+    /// The device as a gateway for others.
+    public var gateway: HubDeviceGateway<Client> { HubDeviceGateway(runner: runner) }
+
     /// The time by the hub's clock, when the answer arrived. The local clock stays as it is. Throws ``HubServiceError/busy`` while another
     /// question waits, and for 10 s after one without answer.
     public func time() async throws(ServiceFailure) -> HubTimeSample { try await runner.askTime() }

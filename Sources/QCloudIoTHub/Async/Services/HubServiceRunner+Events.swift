@@ -24,6 +24,13 @@ extension HubServiceRunner {
             case .changed(let content): configurationFeeds.yield(content)
             }
         }
+        while let event = gateway.nextEvent() {
+            switch event {
+            case .completed(let id, let results): finish(.gateway(id), .success(.subDevices(results)))
+            case .failed(let id, let error): finish(.gateway(id), .failure(.service(error)))
+            case .restored, .lost, .changed, .unboundAll, .search: gatewayFeeds.yield(event)
+            }
+        }
         while let request = rrpc.nextRequest() { requestFeeds.yield(request) }
         while let message = broadcasts.nextMessage() { broadcastFeeds.yield(message) }
         while let level = logLevels.nextLevel() { logLevelFeeds.yield(level) }
@@ -39,6 +46,7 @@ extension HubServiceRunner {
         if filter == broadcasts.subscription.filter { broadcastFeeds.finish() }
         if filter == configuration.subscription.filter { configurationFeeds.finish() }
         if filter == logLevels.subscription.filter { logLevelFeeds.finish() }
+        if filter == gateway.subscription.filter { gatewayFeeds.finish() }
     }
 
     // MARK: Requests
@@ -73,10 +81,20 @@ extension HubServiceRunner {
         return content
     }
 
+    func results(
+        _ ask: @Sendable (HubGateway, Duration) throws(HubServiceError) -> HubRequestID
+    ) async throws(Failure) -> [HubSubDeviceResult] {
+        try await useReady(gateway)
+        let id = try request { now throws(HubServiceError) in try ask(gateway, now) }
+        guard case .subDevices(let results) = try await answer(to: .gateway(id)) else { throw .service(.cancelled) }
+        return results
+    }
+
     func answerCall(_ call: HubRRPCRequest, _ payload: [UInt8]) throws(Failure) {
         try request { now throws(HubServiceError) in try rrpc.answer(call, payload, at: now) }
     }
 
+    var onlineSubDevices: [HubSubDevice] { gateway.online }
     var unsent: JSONValue? { shadow.unsent }
     var unansweredCalls: Int { rrpc.expiredCount + rrpc.refusedCount }
 
@@ -115,6 +133,12 @@ extension HubServiceRunner {
         let known = logLevels.level
         let feed = logLevelFeeds.add(limit: 4, first: known)
         try await useReady(logLevels)
+        return feed
+    }
+
+    func gatewayFeed() async throws(Failure) -> HubFeed<HubGateway.Event> {
+        let feed = gatewayFeeds.add(limit: 64)
+        try await useReady(gateway)
         return feed
     }
 }

@@ -12,6 +12,7 @@ actor HubServiceRunner<Client: HubMessaging> {
         case shadow(HubRequestID)
         case time(HubRequestID)
         case configuration(HubRequestID)
+        case gateway(HubRequestID)
     }
 
     /// What comes of it.
@@ -20,6 +21,7 @@ actor HubServiceRunner<Client: HubMessaging> {
         case document(HubShadowDocument)
         case time(HubTimeSample)
         case configuration(JSONValue)
+        case subDevices([HubSubDeviceResult])
     }
 
     private struct Subscription {
@@ -41,14 +43,18 @@ actor HubServiceRunner<Client: HubMessaging> {
     let broadcasts: HubBroadcasts
     let configuration: HubRemoteConfiguration
     let logLevels: HubLogLevels
+    let gateway: HubGateway
     var deltaFeeds = HubFeeds<HubShadowDelta>()
     var reportFailureFeeds = HubFeeds<HubServiceError>()
     var requestFeeds = HubFeeds<HubRRPCRequest>()
     var broadcastFeeds = HubFeeds<[UInt8]>()
     var configurationFeeds = HubFeeds<JSONValue>()
     var logLevelFeeds = HubFeeds<HubLogLevel>()
+    var gatewayFeeds = HubFeeds<HubGateway.Event>()
     private var subscriptions: [String: Subscription] = [:]
     private var waiters: [Wait: CheckedContinuation<Result<Answer, Failure>, Never>] = [:]
+    /// What came of requests before their callers wait: what fails at once.
+    private var early: [Wait: Result<Answer, Failure>] = [:]
     private var waitCount = 0
     private var outbox: AsyncStream<HubPublish>.Continuation?
     private let tasks = HubTasks()
@@ -68,6 +74,7 @@ actor HubServiceRunner<Client: HubMessaging> {
         broadcasts = HubBroadcasts(identity)
         self.configuration = HubRemoteConfiguration(identity)
         logLevels = HubLogLevels(identity)
+        gateway = HubGateway(identity)
     }
 
     deinit { outbox?.finish() }
@@ -201,6 +208,7 @@ actor HubServiceRunner<Client: HubMessaging> {
 
     /// Waits for an answer, or the cancellation of the task.
     func answer(to wait: Wait) async throws(Failure) -> Answer {
+        if let result = early.removeValue(forKey: wait) { return try result.get() }
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { waiters[wait] = $0 }
         } onCancel: {
@@ -210,7 +218,8 @@ actor HubServiceRunner<Client: HubMessaging> {
     }
 
     func finish(_ wait: Wait, _ result: Result<Answer, Failure>) {
-        waiters.removeValue(forKey: wait)?.resume(returning: result)
+        guard let waiter = waiters.removeValue(forKey: wait) else { return early[wait] = result }
+        waiter.resume(returning: result)
     }
 
     private func cancel(_ wait: Wait) {
@@ -220,8 +229,10 @@ actor HubServiceRunner<Client: HubMessaging> {
         case .shadow(let id): shadow.cancel(id)
         case .time(let id): time.cancel(id)
         case .configuration(let id): configuration.cancel(id)
+        case .gateway(let id): gateway.cancel(id)
         }
-        finish(wait, .failure(.service(.cancelled)))
+        // Unless the answer was quicker.
+        waiters.removeValue(forKey: wait)?.resume(returning: .failure(.service(.cancelled)))
         setTimer()
     }
 
