@@ -120,8 +120,8 @@ extension HubShadow {
         case .request: events.append(.completed(request.id, document))
         case .synchronization:
             mustSynchronize = false
-            // A report whose answer was lost may have arrived.
-            if let state = unsent { unsent = state.remainder(after: document.reported) }
+            // A report whose answer was lost may have arrived. The document is whole: what it does not show, the hub does not have.
+            if let state = unsent { unsent = state.remainder(after: document.reported ?? .emptyObject) }
             retryDelay = configuration.firstRetry
         case .report:
             retryDelay = configuration.firstRetry
