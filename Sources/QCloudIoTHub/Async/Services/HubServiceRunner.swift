@@ -24,10 +24,12 @@ actor HubServiceRunner<Client: HubMessaging> {
         case subDevices([HubSubDeviceResult])
     }
 
-    private struct Subscription {
+    struct Subscription {
         enum State { case wanted, asked, granted }
         let qos: QoS
         var state = State.wanted
+        /// Which attempt it is; what earlier ones say does not count any more.
+        var attempt = 0
         var waiting: [(number: Int, until: Duration)] = []
     }
 
@@ -51,10 +53,10 @@ actor HubServiceRunner<Client: HubMessaging> {
     var configurationFeeds = HubFeeds<JSONValue>()
     var logLevelFeeds = HubFeeds<HubLogLevel>()
     var gatewayFeeds = HubFeeds<HubGateway.Event>()
-    private var subscriptions: [String: Subscription] = [:]
-    private var waiters: [Wait: CheckedContinuation<Result<Answer, Failure>, Never>] = [:]
+    var subscriptions: [String: Subscription] = [:]
+    var waiters: [Wait: CheckedContinuation<Result<Answer, Failure>, Never>] = [:]
     /// What came of requests before their callers wait: what fails at once.
-    private var early: [Wait: Result<Answer, Failure>] = [:]
+    var early: [Wait: Result<Answer, Failure>] = [:]
     private var waitCount = 0
     private var outbox: AsyncStream<HubPublish>.Continuation?
     private let tasks = HubTasks()
@@ -116,7 +118,10 @@ actor HubServiceRunner<Client: HubMessaging> {
                 case .granted: finishWaiting(filter, .success(.ready))
                 }
             }
-        case .waiting, .disconnected: services.disconnected(at: clock.now())
+        case .waiting: services.disconnected(at: clock.now())
+        case .disconnected:
+            services.disconnected(at: clock.now())
+            endSubscriptions()
         case .subscriptionLost(let filter): services.refused(Array(filter.utf8), at: clock.now())
         }
         pump()
@@ -152,23 +157,26 @@ actor HubServiceRunner<Client: HubMessaging> {
     }
 
     private func subscribe(_ filter: String) {
-        guard let qos = subscriptions[filter]?.qos else { return }
-        subscriptions[filter]?.state = .asked
-        let client = client
+        guard var subscription = subscriptions[filter] else { return }
+        subscription.state = .asked
+        subscription.attempt += 1
+        subscriptions[filter] = subscription
+        let (client, qos, attempt) = (client, subscription.qos, subscription.attempt)
         tasks.set(
             filter,
             Task { [weak self] in
                 do throws(Client.Failure) {
                     let messages = try await client.messages(of: filter, qos: qos)
-                    await self?.granted(filter)
+                    await self?.granted(filter, attempt)
                     for await message in messages { await self?.received(message) }
-                    await self?.ended(filter)
-                } catch { await self?.refused(filter, error) }
+                    await self?.ended(filter, attempt)
+                } catch { await self?.refused(filter, attempt, error) }
             }
         )
     }
 
-    private func granted(_ filter: String) {
+    private func granted(_ filter: String, _ attempt: Int) {
+        guard subscriptions[filter]?.attempt == attempt else { return }
         subscriptions[filter]?.state = .granted
         services.granted(Array(filter.utf8), at: clock.now())
         if services.isConnected { finishWaiting(filter, .success(.ready)) }
@@ -176,20 +184,36 @@ actor HubServiceRunner<Client: HubMessaging> {
     }
 
     /// Not now; whoever needs it next, or the next connection, tries again.
-    private func refused(_ filter: String, _ error: Client.Failure) {
+    private func refused(_ filter: String, _ attempt: Int, _ error: Client.Failure) {
+        guard subscriptions[filter]?.attempt == attempt else { return }
         subscriptions[filter]?.state = .wanted
         finishWaiting(filter, .failure(.messaging(error)))
         setTimer()
     }
 
-    private func ended(_ filter: String) {
-        guard subscriptions[filter]?.state == .granted else { return }
-        subscriptions[filter]?.state = .wanted
-        services.refused(Array(filter.utf8), at: clock.now())
-        finishFeeds(Array(filter.utf8))
+    /// The messages are over: the hub has taken the subscription back, or the connection is, which ``changed(_:)`` is told too.
+    private func ended(_ filter: String, _ attempt: Int) {
+        guard subscriptions[filter]?.attempt == attempt else { return }
+        end(filter)
         // What is reported is still to be sent.
         if services.isConnected { subscribe(filter) }
         pump()
+    }
+
+    /// After the connection's last word, MQTT clients do not subscribe anew by themselves.
+    private func endSubscriptions() {
+        for (filter, subscription) in subscriptions where subscription.state != .wanted {
+            if subscription.state == .granted { end(filter) }
+            subscriptions[filter]?.state = .wanted
+            subscriptions[filter]?.attempt += 1
+            tasks.set(filter, nil)
+        }
+    }
+
+    private func end(_ filter: String) {
+        subscriptions[filter]?.state = .wanted
+        services.refused(Array(filter.utf8), at: clock.now())
+        finishFeeds(Array(filter.utf8))
     }
 
     private func finishWaiting(_ filter: String, _ result: Result<Answer, Failure>) {
@@ -204,49 +228,9 @@ actor HubServiceRunner<Client: HubMessaging> {
         pump()
     }
 
-    // MARK: Waiting
-
-    /// Waits for an answer, or the cancellation of the task.
-    func answer(to wait: Wait) async throws(Failure) -> Answer {
-        if let result = early.removeValue(forKey: wait) { return try result.get() }
-        let result = await withTaskCancellationHandler {
-            await withCheckedContinuation { waiters[wait] = $0 }
-        } onCancel: {
-            Task { await self.cancel(wait) }
-        }
-        return try result.get()
-    }
-
-    func finish(_ wait: Wait, _ result: Result<Answer, Failure>) {
-        guard let waiter = waiters.removeValue(forKey: wait) else { return early[wait] = result }
-        waiter.resume(returning: result)
-    }
-
-    private func cancel(_ wait: Wait) {
-        switch wait {
-        case .ready(let number):
-            for filter in subscriptions.keys { subscriptions[filter]?.waiting.removeAll { $0.number == number } }
-        case .shadow(let id): shadow.cancel(id)
-        case .time(let id): time.cancel(id)
-        case .configuration(let id): configuration.cancel(id)
-        case .gateway(let id): gateway.cancel(id)
-        }
-        // Unless the answer was quicker.
-        waiters.removeValue(forKey: wait)?.resume(returning: .failure(.service(.cancelled)))
-        setTimer()
-    }
-
-    /// Makes a request of a service, and sees to what follows from it.
-    func request<Result>(
-        _ body: (_ now: Duration) throws(HubServiceError) -> Result
-    ) throws(Failure) -> Result {
-        defer { pump() }
-        do throws(HubServiceError) { return try body(clock.now()) } catch { throw .service(error) }
-    }
-
     // MARK: What follows
 
-    private func pump() {
+    func pump() {
         while let publish = services.nextPublish() {
             if case .enqueued = outbox?.yield(publish) { continue }
             services.notSent(publish, at: clock.now())
@@ -255,7 +239,7 @@ actor HubServiceRunner<Client: HubMessaging> {
         setTimer()
     }
 
-    private func setTimer() {
+    func setTimer() {
         var deadline = services.deadline
         for subscription in subscriptions.values {
             for wait in subscription.waiting { deadline = min(deadline ?? wait.until, wait.until) }
