@@ -80,9 +80,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     private(set) var isOver = false
 
     /// Where streams of this loop read into: what is not taken at once, they copy. Use it on the loop only.
+    public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
     /// What the datagram sockets of this loop share, to receive several at once.
     package var receiveBatch: AnyObject?
-    public let readBuffer: UnsafeMutableRawBufferPointer = .allocate(byteCount: 65_536, alignment: 16)
 
     /// A loop that nobody runs yet; see ``run()`` and ``start()``.
     public convenience init() { self.init(virtualTime: nil) }
