@@ -46,7 +46,7 @@ public final class HubSimulator: Sendable {
     /// The devices.
     public let registry: DeviceRegistry
     /// The cloud's services: shadow, calls, configuration and the others.
-    public let services: HubServices
+    public let services: CloudServices
     private let configuration: HubConfiguration
     let identities: Identities
     let record: HubRecord
@@ -73,7 +73,7 @@ public final class HubSimulator: Sendable {
             try identities.make()
             registry = try DeviceRegistry(directory: directory)
             record = HubRecord(registry: registry)
-            services = try HubServices(
+            services = try CloudServices(
                 directory: directory,
                 registry: registry,
                 record: record,

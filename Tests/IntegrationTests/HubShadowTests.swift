@@ -215,7 +215,7 @@ import Testing
         func withHub(_ body: (HubSimulator) throws -> Void) throws { try body(try HubSimulator(directory: directory)) }
         // As soon as one hub is gone, another can have the directory.
         for _ in 0..<20 { try withHub { _ in } }
-        var services: HubServices?
+        var services: CloudServices?
         try withHub { services = $0.services }
         #expect(throws: HubSimulatorError.notRunning) { try services?.shadow(of: Self.name) }
         try withHub { hub in

@@ -108,7 +108,7 @@ extension ControlAPI {
         case ("GET", "log-level"):
             return ["level": HubJSON(try services.logLevel(of: try call.device()).rawValue)]
         case ("PUT", "log-level"):
-            guard let level = HubLogLevel(rawValue: try call.integer("level")) else {
+            guard let level = CloudLogLevel(rawValue: try call.integer("level")) else {
                 throw Refusal.missing("\"level\" of 0 to 4")
             }
             try services.setLogLevel(try call.device(), level)

@@ -53,8 +53,8 @@ extension ControlAPI {
             fault.device = device
         }
         if let text = call.body["service"]?.string {
-            guard let service = HubService(rawValue: text) else {
-                let names = HubService.allCases.map(\.rawValue).joined(separator: ", ")
+            guard let service = CloudService(rawValue: text) else {
+                let names = CloudService.allCases.map(\.rawValue).joined(separator: ", ")
                 throw Refusal(status: 400, message: "\(text) is none of \(names)")
             }
             fault.service = service

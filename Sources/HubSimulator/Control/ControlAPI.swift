@@ -61,7 +61,7 @@ struct ControlAPI: Sendable {
 
     static let longestWait = 60_000
 
-    let services: HubServices
+    let services: CloudServices
     let registry: DeviceRegistry
     let record: HubRecord
     let identities: Identities

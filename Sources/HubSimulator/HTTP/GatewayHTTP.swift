@@ -27,7 +27,7 @@ struct GatewayHTTP: Sendable {
     static let maximumBodyBytes = 8 << 20
     static let recordLimit = 1000
 
-    let services: HubServices
+    let services: CloudServices
     let record: HubRecord
 
     /// Answers a request, unless something is to go wrong with it.

@@ -20,17 +20,17 @@ extension ServiceCore {
     }
 
     /// Sets what a device is to upload, and tells it.
-    func setLogLevel(_ device: HubDeviceName, _ level: HubLogLevel) throws(HubSimulatorError) {
+    func setLogLevel(_ device: HubDeviceName, _ level: CloudLogLevel) throws(HubSimulatorError) {
         try requireDevice(device)
         try store.put(.logLevel, device.description, HubJSON(level.rawValue))
         sendLog(levelBody(level), to: device, isReply: false)
     }
 
-    func logLevel(_ device: HubDeviceName) throws(HubSimulatorError) -> HubLogLevel {
-        try store.document(.logLevel, device.description)?.integer.flatMap { HubLogLevel(rawValue: $0) } ?? .off
+    func logLevel(_ device: HubDeviceName) throws(HubSimulatorError) -> CloudLogLevel {
+        try store.document(.logLevel, device.description)?.integer.flatMap { CloudLogLevel(rawValue: $0) } ?? .off
     }
 
-    private func levelBody(_ level: HubLogLevel) -> HubJSON {
+    private func levelBody(_ level: CloudLogLevel) -> HubJSON {
         [
             "type": "get_log_level", "log_level": HubJSON(level.rawValue), "result": 0,
             "timestamp": HubJSON(now / 1000),
@@ -44,7 +44,7 @@ extension ServiceCore {
 }
 
 /// What a device uploads of its log: a level and all that are graver.
-public enum HubLogLevel: Int, CaseIterable, Sendable {
+public enum CloudLogLevel: Int, CaseIterable, Sendable {
     /// Nothing.
     case off
     /// Errors.

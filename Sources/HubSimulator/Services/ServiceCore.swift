@@ -261,7 +261,7 @@ final class ServiceCore {
         return .object(changed)
     }
 
-    private func takeFault(_ service: HubService, _ device: HubDeviceName, isPush: Bool) -> ServiceFault.Effect? {
+    private func takeFault(_ service: CloudService, _ device: HubDeviceName, isPush: Bool) -> ServiceFault.Effect? {
         guard let index = faults.firstIndex(where: { $0.fits(service, device, isPush: isPush) }) else { return nil }
         let effect = faults[index].effect
         faults[index].count -= 1

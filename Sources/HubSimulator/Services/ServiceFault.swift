@@ -23,7 +23,7 @@ public struct ServiceFault: Equatable, Sendable {
     /// Whose messages it is about; `nil` for all devices.
     public var device: HubDeviceName?
     /// Which service's; `nil` for all.
-    public var service: HubService?
+    public var service: CloudService?
     /// How many requests it is about; then it ends.
     public var count: Int
     /// Whether it is about messages that the cloud sends by itself, instead of requests and their answers.
@@ -33,7 +33,7 @@ public struct ServiceFault: Equatable, Sendable {
     public init(
         _ effect: Effect,
         device: HubDeviceName? = nil,
-        service: HubService? = nil,
+        service: CloudService? = nil,
         count: Int = 1,
         isForPushes: Bool = false
     ) {
@@ -44,7 +44,7 @@ public struct ServiceFault: Equatable, Sendable {
         self.isForPushes = isForPushes
     }
 
-    func fits(_ service: HubService, _ device: HubDeviceName, isPush: Bool) -> Bool {
+    func fits(_ service: CloudService, _ device: HubDeviceName, isPush: Bool) -> Bool {
         isPush == isForPushes && (self.service ?? service) == service && (self.device ?? device) == device
     }
 }
@@ -96,7 +96,7 @@ public struct ServiceStatistics: Equatable, Sendable {
     public var faults = 0
     /// Answers of devices to calls that had ended.
     public var lateCallAnswers = 0
-    /// Messages that a service could not deal with because its state or the broker failed; ``HubServices/lastFailure`` says why.
+    /// Messages that a service could not deal with because its state or the broker failed; ``CloudServices/lastFailure`` says why.
     public var failures = 0
 }
 

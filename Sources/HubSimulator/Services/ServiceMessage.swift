@@ -1,5 +1,5 @@
 /// A service of the cloud that devices talk to.
-public enum HubService: String, CaseIterable, Sendable {
+public enum CloudService: String, CaseIterable, Sendable {
     /// The device shadow: `$shadow`, and its old name `$template`.
     case shadow
     /// Firmware updates: `$ota`.
@@ -58,7 +58,7 @@ public struct HubDeviceName: Hashable, Sendable, CustomStringConvertible {
 /// A message of a device to a service.
 struct ServiceMessage: Sendable {
     /// What comes before the device in the topics of each service.
-    private static let roots: [String: HubService] = [
+    private static let roots: [String: CloudService] = [
         "$shadow/operation": .shadow, "$template/operation": .shadow, "$ota/report": .firmware,
         "$gateway/operation": .gateway, "$rrpc/txd": .rrpc, "$sys/operation": .time,
         "$config/operation": .configuration, "$config/report": .configuration, "$log/operation": .log,
@@ -66,7 +66,7 @@ struct ServiceMessage: Sendable {
         "$thing/up/action": .action, "$thing/up/service": .thing, "$thing/up/raw": .raw,
     ]
 
-    let service: HubService
+    let service: CloudService
     let device: HubDeviceName
     /// What came before the device in the topic.
     let root: String
@@ -103,7 +103,7 @@ struct ServiceAnswer {
         case bytes([UInt8])
     }
 
-    let service: HubService
+    let service: CloudService
     let device: HubDeviceName
     let topic: String
     var body: Body

@@ -160,7 +160,7 @@ extension ServiceCore {
 
 // MARK: - The application's side
 
-extension HubServices {
+extension CloudServices {
     /// Keeps a firmware of a product: at most 64 MiB; `module` is a part of the device that has versions of its own.
     public func addFirmware(
         _ productID: String,

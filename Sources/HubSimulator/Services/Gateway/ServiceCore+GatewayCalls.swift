@@ -60,7 +60,7 @@ extension ServiceCore {
 
 // MARK: - The operator's side
 
-extension HubServices {
+extension CloudServices {
     /// Makes a product one of gateways, whose devices cannot be bound, or one of ordinary devices.
     public func setGateway(_ isGateway: Bool, productID: String) throws(HubSimulatorError) {
         try change { core throws(HubSimulatorError) in

@@ -136,7 +136,7 @@ extension ServiceCore {
 
 // MARK: - The application's side
 
-extension HubServices {
+extension CloudServices {
     /// Keeps a file for a device, which is told at once and when it asks; `md5` is told instead of the right one.
     public func offerFile(
         _ device: HubDeviceName,

@@ -126,7 +126,7 @@ extension ServiceCore {
         sendThing(body, message.service, to: message.device, isReply: true)
     }
 
-    func sendThing(_ body: HubJSON, _ service: HubService, to device: HubDeviceName, isReply: Bool) {
+    func sendThing(_ body: HubJSON, _ service: CloudService, to device: HubDeviceName, isReply: Bool) {
         let name = service == .thing ? "service" : service.rawValue
         let topic = "$thing/down/\(name)/\(device)"
         send(ServiceAnswer(service: service, device: device, topic: topic, body: .json(body), isReply: isReply))

@@ -41,7 +41,7 @@ extension ServiceCore {
     @discardableResult
     func callThing(
         _ device: HubDeviceName,
-        _ service: HubService,
+        _ service: CloudService,
         _ body: HubJSON,
         timeout: Duration,
         finish: @escaping Finish
@@ -90,7 +90,7 @@ extension ServiceCore {
 
 // MARK: - The application's side
 
-extension HubServices {
+extension CloudServices {
     /// Checks what a product's devices report against a data template, as the console exports it; `nil` checks nothing.
     public func setThingModel(_ productID: String, _ model: HubJSON?) throws(HubSimulatorError) {
         try change { core throws(HubSimulatorError) in try core.setThingModel(productID, model) }

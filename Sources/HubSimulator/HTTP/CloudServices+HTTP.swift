@@ -1,6 +1,6 @@
 // MARK: - What devices do by HTTP
 
-extension HubServices {
+extension CloudServices {
     /// What dynamic registration may do with a product.
     public func registration(of productID: String) throws(HubSimulatorError) -> RegistrationSettings {
         try perform { core throws(HubSimulatorError) in try core.registration(of: productID) }

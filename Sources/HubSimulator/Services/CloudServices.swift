@@ -6,7 +6,7 @@ internal import Kernel
 ///
 /// Calls may come from any thread but not from an event handler, and wait for their outcome; they throw ``HubSimulatorError``: `unknownDevice`, `stateFailed`, and
 /// what is said with each. What is sent to a device goes nowhere while the hub does not run.
-public final class HubServices: Sendable {
+public final class CloudServices: Sendable {
     /// How many messages of devices may wait to be dealt with; more are dropped and counted.
     static let inboxLimit = 10_000
 
@@ -170,7 +170,7 @@ public final class HubServices: Sendable {
 
 // MARK: - The simulator's side
 
-extension HubServices {
+extension CloudServices {
     /// How the services behave.
     public var behavior: ServiceBehavior {
         get throws(HubSimulatorError) { try perform { $0.behavior } }
@@ -225,7 +225,7 @@ extension HubServices {
 
 // MARK: - The application's side
 
-extension HubServices {
+extension CloudServices {
     /// A device's shadow: `state`, `metadata`, `version` and `timestamp`.
     public func shadow(of device: HubDeviceName) throws(HubSimulatorError) -> HubJSON {
         try perform { core throws(HubSimulatorError) in try core.shadowDocument(device).stored }
@@ -265,12 +265,12 @@ extension HubServices {
     }
 
     /// Sets what a device is to upload of its log, and tells it.
-    public func setLogLevel(_ device: HubDeviceName, _ level: HubLogLevel) throws(HubSimulatorError) {
+    public func setLogLevel(_ device: HubDeviceName, _ level: CloudLogLevel) throws(HubSimulatorError) {
         try change { core throws(HubSimulatorError) in try core.setLogLevel(device, level) }
     }
 
     /// What a device is to upload of its log; nothing at first.
-    public func logLevel(of device: HubDeviceName) throws(HubSimulatorError) -> HubLogLevel {
+    public func logLevel(of device: HubDeviceName) throws(HubSimulatorError) -> CloudLogLevel {
         try perform { core throws(HubSimulatorError) in try core.logLevel(device) }
     }
 
