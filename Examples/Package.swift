@@ -14,6 +14,13 @@ let package = Package(
             ]
         ),
         .executableTarget(
+            name: "thermostat",
+            dependencies: [
+                .product(name: "Kernel", package: "apus"), .product(name: "SAL", package: "apus"),
+                .product(name: "QCloudIoTHub", package: "apus"), .product(name: "SecureTransport", package: "apus"),
+            ]
+        ),
+        .executableTarget(
             name: "readings",
             dependencies: [.product(name: "Kernel", package: "apus"), .product(name: "MQTTClient", package: "apus")]
         ),

@@ -201,18 +201,23 @@ import Testing
         first.loop.stop()
         let loop = EventLoop.start()
         defer { loop.stop() }
-        let modem: LoopConfined<Modem> = try await loop.call { [path = simulator.path] in
-            Result { () throws(SocketError) in
-                var own = ModemConfiguration()
-                own.apn = Array("cmnet".utf8)
-                guard wantsFrames else {
-                    return LoopConfined(try Modem.open(.quectel, path: path, loop: loop, configuration: own))
+        var opened: Result<LoopConfined<Modem>, SocketError>
+        repeat {
+            opened = await loop.call { [path = simulator.path] in
+                Result { () throws(SocketError) in
+                    var own = ModemConfiguration()
+                    own.apn = Array("cmnet".utf8)
+                    guard wantsFrames else {
+                        return LoopConfined(try Modem.open(.quectel, path: path, loop: loop, configuration: own))
+                    }
+                    return LoopConfined(
+                        Modem(over: try Multiplexer.open(.quectel, path: path, loop: loop), configuration: own)
+                    )
                 }
-                return LoopConfined(
-                    Modem(over: try Multiplexer.open(.quectel, path: path, loop: loop), configuration: own)
-                )
             }
-        }.get()
+            // The earlier program has the port until its loop has ended.
+        } while opened.isBusy
+        let modem = try opened.get()
         let probe = StreamProbe(on: loop)
         probe.connect(over: modem.value, port: server.port, timeout: .seconds(60))
         probe.send([7])
@@ -239,5 +244,12 @@ import Testing
         #expect(console.status == 0, "\(console.output)")
         let none = await modem.run(["watch", "--tty", modem.path, "--dialect", "bc28", "--cmux"])
         #expect(none.status == 1 && none.output.contains("have no multiplexer"), "\(none.output)")
+    }
+}
+
+extension Result where Failure == SocketError {
+    /// Another program has the port.
+    fileprivate var isBusy: Bool {
+        if case .failure(.other(code: EBUSY)) = self { true } else { false }
     }
 }
