@@ -40,8 +40,9 @@ struct State: Codable, Sendable {
             print("wanted: \(wanted.celsius.map { "\($0) °C" } ?? "no temperature")")
             do {
                 try await device.shadow.acknowledge(delta)
-            } catch .service(.conflict) {
-                // Something newer is wanted, which comes as the next delta.
+            } catch {
+                // With a conflict something newer is wanted, which comes as the next delta.
+                guard case .service(.conflict(_)) = error else { throw error }
             }
         }
     }
