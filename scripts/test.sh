@@ -38,11 +38,13 @@ if [ -z "${APUS_SKIP_SANITIZERS:-}" ]; then
     # Of what one thread does for long, without a C library, they have nothing to say.
     single='nothingIsLostInvented|WhereverTheInputIsCut|whatIsRememberedIsBounded|goesThroughTheTranscript|nineTenthsOf'
     single+='|howItIsCut|bodiesOfAllSizes|messageIDsAreNotUsedAgain'
+    # Nor of programs that run what other tests run in this process, and of the same once for each modem.
+    single+='|CommandTests|ThroughEveryModem'
     # Each runs one test after the other, so that both have a core.
     step "Tests under both sanitizers"
     under_thread_sanitizer() {
         APUS_HUB_PLUGIN=$plugin TSAN_OPTIONS="halt_on_error=1" \
-            swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip "FirmwareTests|$single"
+            swift test --skip-build --no-parallel --sanitize=thread --scratch-path .build/tsan --skip "FirmwareTests|ModemConformanceTests|$single"
     }
     under_address_sanitizer() {
         asan=(swift test --skip-build --no-parallel --sanitize=address --scratch-path .build/asan --disable-xctest
